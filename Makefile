@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: book test serve lint mutate bench clean
+
+book: .venv/ready
+	@$(BIN)/ssl-theory build
+
+test: .venv/ready
+	@$(BIN)/python -m pytest -q
+
+serve: book
+	@$(BIN)/ssl-theory serve
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+mutate: .venv/ready
+	@$(BIN)/python -m tests.mutate
+
+bench: .venv/ready
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf build dist .venv
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[book,test]'
+	@touch $@
