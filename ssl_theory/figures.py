@@ -1,0 +1,272 @@
+"""One theme for every figure of the book, and the plots that more than one chapter uses.
+
+Figures are drawn as SVG on an opaque, soft white card, so that they read the same on a light and on a
+dark page, and two runs of the same code give the same bytes. Colours stay apart for colour-blind readers
+(Okabe and Ito's set).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from IPython.core.getipython import get_ipython
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GREY = PALETTE = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#6B6B6B",
+)
+INK = "#2B2F36"
+PAPER = "#FBFAF7"
+DIVERGING = "RdBu_r"
+
+SVG_METADATA = {"Date": None, "Creator": None}
+DENSE = 400  # more marks than this are rasterised: the SVG would outweigh the page
+
+_STYLE: dict[str, Any] = {
+    "axes.edgecolor": "#9AA0A8",
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10.5,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 144,
+    "figure.facecolor": PAPER,
+    "figure.figsize": (6.4, 3.6),
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "grid.color": "#E4E2DC",
+    "grid.linewidth": 0.7,
+    "image.interpolation": "nearest",
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "mathtext.fontset": "cm",
+    "patch.linewidth": 0.6,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "ssl-theory",
+    "text.color": INK,
+    "xtick.color": INK,
+    "xtick.labelsize": 9,
+    "ytick.color": INK,
+    "ytick.labelsize": 9,
+}
+
+
+def use_theme() -> None:
+    """Set the book's look for every figure drawn afterwards; in a notebook, draw them as SVG."""
+    sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc=_STYLE)
+    if get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg", metadata=SVG_METADATA)  # type: ignore[no-untyped-call]
+
+
+def to_array(values: ArrayLike | Tensor) -> NDArray[Any]:
+    """Return `values`, a tensor on any device or anything array-like, as a NumPy array of any shape."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return plt.subplots()[1] if ax is None else ax
+
+
+def image_grid(
+    images: ArrayLike | Tensor,
+    titles: Sequence[str] = (),
+    *,
+    columns: int = 6,
+    label: str = "weight",
+    shared_scale: bool = False,
+) -> Figure:
+    """Show signed images, such as eigen-directions, in a grid: white is 0, red positive, blue negative.
+
+    Args:
+        images: Real images, shape (n, height, width).
+        titles: One line above each image; empty for none, else n of them.
+        columns: Images in a row.
+        label: What a pixel holds, with its unit; written on the colour bar.
+        shared_scale: Whether one colour scale, symmetric about 0, serves all images. Otherwise each has
+            its own, and the colour bar counts in units of the image's largest absolute value.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If `images` is not of rank 3 or empty, or if there are not as many titles as images.
+    """
+    array = to_array(images)
+    if array.ndim != 3 or array.size == 0:
+        raise ValueError(f"images must have shape (n, height, width) with no 0, got {array.shape}")
+    if titles and len(titles) != len(array):
+        raise ValueError(
+            f"titles must be empty or one for each of the {len(array)} images, got {len(titles)}"
+        )
+    largest = np.abs(array).max(axis=(1, 2), keepdims=True)
+    scale = largest.max() if shared_scale else 1.0
+    shown = array if shared_scale else array / np.where(largest > 0, largest, 1.0)
+
+    columns = min(columns, len(array))
+    rows = -(-len(array) // columns)
+    side = 6.0 / max(columns, 4)
+    size = (side * columns + 0.9, (side + 0.3 * bool(titles)) * rows + 0.1)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for axis, image, title in zip(grid.flat, shown, titles or [""] * len(array), strict=False):
+        drawn = axis.imshow(image, cmap=DIVERGING, vmin=-scale, vmax=scale)
+        axis.set_title(title, fontsize=9)
+    for axis in grid.flat:
+        axis.set_axis_off()
+    bar = figure.colorbar(drawn, ax=grid, shrink=0.85, pad=0.02, aspect=25)
+    bar.set_label(label if shared_scale else f"{label} / largest in image")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def spectrum(
+    values: ArrayLike | Tensor,
+    *,
+    label: str | None = None,
+    ylabel: str = r"eigenvalue $\lambda_i$",
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot eigenvalues in descending order against their index, counted from 1.
+
+    Args:
+        values: Real eigenvalues, shape (n,), in any order.
+        label: Name of the curve in the legend.
+        ylabel: Symbol and unit of the eigenvalues.
+        ax: Where to draw; a new figure if None. Call again with the same axes to compare spectra.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If `values` is not of rank 1.
+    """
+    ordered = np.sort(to_array(values))[::-1]
+    if ordered.ndim != 1:
+        raise ValueError(f"values must have shape (n,), got {ordered.shape}")
+    ax = _axes(ax)
+    ax.plot(np.arange(1, len(ordered) + 1), ordered, "o-", label=label, rasterized=len(ordered) > DENSE)
+    ax.set(xlabel="index $i$", ylabel=ylabel)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if label:
+        ax.legend()
+    return ax
+
+
+def loglog_slope(
+    x: ArrayLike | Tensor,
+    y: ArrayLike | Tensor,
+    slope: float,
+    *,
+    label: str | None = None,
+    xlabel: str = "$s$",
+    ylabel: str = "size",
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot y against x on logarithmic axes, with a line of the predicted slope through the points' centre.
+
+    Args:
+        x: Positive abscissae, shape (n,).
+        y: Positive ordinates, shape (n,).
+        slope: Predicted d log y / d log x; only the height of the line is taken from the points.
+        label: Name of the points in the legend.
+        xlabel: Symbol and unit of x.
+        ylabel: Symbol and unit of y.
+        ax: Where to draw; a new figure if None.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If x and y differ in shape, are not of rank 1, or hold an entry that is not positive.
+    """
+    abscissae, ordinates = to_array(x), to_array(y)
+    if abscissae.ndim != 1 or abscissae.shape != ordinates.shape:
+        raise ValueError(f"x and y must share a shape (n,), got {abscissae.shape} and {ordinates.shape}")
+    if not (np.all(abscissae > 0) and np.all(ordinates > 0)):
+        raise ValueError("x and y must be positive on logarithmic axes, got an entry that is not")
+    ax = _axes(ax)
+    (points,) = ax.loglog(abscissae, ordinates, "o", label=label)
+    centre = np.exp(np.mean(np.log(ordinates) - slope * np.log(abscissae)))
+    ends = np.array([abscissae.min(), abscissae.max()])
+    ax.loglog(ends, centre * ends**slope, "--", color=points.get_color(), lw=1.2, label=f"slope {slope:g}")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def error_cases(
+    errors: Mapping[str, ArrayLike | Tensor],
+    tolerance: float,
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Show the error of every case of a check, one strip of points for each claim, beside its tolerance.
+
+    An error of exactly 0 has no logarithm; it is drawn at a tenth of float64's rounding unit.
+
+    Args:
+        errors: For each claim its cases' errors, non-negative and without unit, shape (n,).
+        tolerance: The largest error that passes.
+        ax: Where to draw; a new figure if None.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If there is no claim, an error is negative or NaN, or the tolerance is not positive.
+    """
+    if not errors:
+        raise ValueError("errors must hold at least one claim, got none")
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be positive, got {tolerance}")
+    unit = np.finfo(np.float64).eps / 2
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 1.1 + 0.45 * len(errors)))[1]
+    spread = np.random.default_rng(0)  # only shifts points that would hide each other
+    for row, (name, cases) in enumerate(errors.items()):
+        values = to_array(cases).ravel()
+        if not np.all(values >= 0):
+            raise ValueError(f"errors[{name!r}] must be non-negative, got {values.min()}")
+        height = row + spread.uniform(-0.25, 0.25, len(values))
+        shown = np.maximum(values, unit / 10)
+        ax.plot(shown, height, "o", ms=3.5, alpha=0.55, mew=0, rasterized=len(values) > DENSE)
+    ax.axvline(tolerance, color=VERMILION, ls="--", lw=1.2)
+    ax.annotate(
+        "tolerance",
+        (tolerance, 1),
+        (-4, -2),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        color=VERMILION,
+        fontsize=8.5,
+    )
+    ax.set_xscale("log")
+    ax.set_yticks(range(len(errors)), list(errors))
+    ax.set(ylim=(len(errors) - 0.5, -0.75), xlabel="error of one case (relative, no unit)")
+    ax.grid(visible=False, axis="y")
+    return ax
