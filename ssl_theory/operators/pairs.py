@@ -1,0 +1,158 @@
+"""How a loss weights pairs of views, and the quadratic form that the weights make of the connections.
+
+Every operator of the book has the form K Λ Kᵀ. K holds the connections of all N·A views of a finite view
+set; Λ is a symmetric matrix over the views, (K_u)ᵀ vec(V) -> Λ, that depends on the network through its
+outputs alone. A sum over pairs, ½ Σ_{u,v} s_{uv} (K_u − K_v)(K_u − K_v)ᵀ with symmetric s, has the graph
+Laplacian Λ = diag(Σ_v s_{uv}) − s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_theory.losses import ContrastiveLoss, half_squared_distances
+from ssl_theory.validation import require_integer
+
+Part = Literal["exact", "leading", "between", "within"]
+Form = Callable[[Tensor], Tensor]
+"""A symmetric linear map over views: (N, A, m) -> (N, A, m), acting on the first two dimensions."""
+
+MAX_EVALUATIONS = 2**27
+_CHUNK = 2**21
+
+
+def form_of(part: Part, outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss, negatives: int = 1) -> Form:
+    """Return Λ of one of the book's operators as a function.
+
+    Args:
+        part: "exact" (the covariance operator of the loss), "leading" (its weighted covariance),
+            "between" (V_x[K̄]) or "within" (E_x V_aug[K]).
+        outputs: f_L of every view, shape (N, A, n_L).
+        loss: The loss; it has no influence on "between" and "within".
+        negatives: H, the number of independent negatives.
+
+    Returns:
+        The map t -> Λ t for t of shape (N, A, m).
+
+    Raises:
+        ValueError: If `part` is unknown, or enumerating the negatives is out of reach.
+    """
+    if part == "within":
+        return lambda t: (t - t.mean(1, keepdim=True)) / (t.shape[0] * t.shape[1])
+    if part == "between":
+        return _over_objects(lambda m: (m - m.mean(0)) / m.shape[0])
+    if part == "leading":
+        return _over_objects(_laplacian(_leading_weights(outputs, loss, negatives)))
+    if part == "exact":
+        laplacian = _laplacian(_exact_weights(outputs, loss, negatives))
+        return lambda t: laplacian(t.flatten(0, 1)).reshape(t.shape)
+    raise ValueError(f"part must be 'exact', 'leading', 'between' or 'within', got {part!r}")
+
+
+def mean_pair_weights(
+    loss: ContrastiveLoss, r_pos: Float[Tensor, "P A"], r_neg: Float[Tensor, "P Q"], negatives: int = 1
+) -> tuple[Float[Tensor, "P A"], Float[Tensor, "P Q"]]:
+    """Average the pair weights over everything drawn: the positive, and H independent negatives out of Q.
+
+    Args:
+        loss: The loss whose ξ is averaged.
+        r_pos: Distance from each of P anchors to each of its A possible positives.
+        r_neg: Distance from each anchor to each of the Q possible negatives.
+        negatives: H, all Q^H tuples are enumerated.
+
+    Returns:
+        E[Σ_k ξ_k; positive = b], shape (P, A), and E[Σ_k ξ_k; x-_k = q], shape (P, Q): per anchor,
+        each sums to E Σ_k ξ_k.
+
+    Raises:
+        ValueError: If the enumeration would take more than 2^27 evaluations.
+    """
+    pos, neg = torch.zeros_like(r_pos), torch.zeros_like(r_neg)
+    tuples = negative_tuples(r_pos, r_neg, negatives)
+    for anchors, flat_pos, flat_neg in enumerate_losses(r_pos, r_neg, tuples):
+        xi = loss.pair_weights(flat_pos, flat_neg).reshape(-1, r_pos.shape[1], *tuples.shape)
+        pos[anchors] = xi.sum((-1, -2))
+        for k in range(tuples.shape[1]):
+            neg[anchors] = neg[anchors].index_add(1, tuples[:, k], xi[..., k].sum(1))
+    count = r_pos.shape[1] * tuples.shape[0]
+    return pos / count, neg / count
+
+
+def negative_tuples(r_pos: Tensor, r_neg: Tensor, negatives: int) -> Tensor:
+    """Return all tuples of H indices into Q negatives, shape (Q^H, H).
+
+    Raises:
+        TypeError: If `negatives` is not an integer.
+        ValueError: If it is less than 1, or P·A·Q^H·H exceeds 2^27.
+    """
+    negatives = require_integer("negatives", negatives, 1)
+    evaluations = r_pos.numel() * r_neg.shape[1] ** negatives * negatives
+    if evaluations > MAX_EVALUATIONS:
+        raise ValueError(
+            f"negatives = {negatives} would take {evaluations:.1e} evaluations of the loss, more than "
+            f"{MAX_EVALUATIONS:.1e}: use fewer negatives, objects or views"
+        )
+    choices = torch.arange(r_neg.shape[1], device=r_neg.device)
+    return torch.cartesian_prod(*[choices] * negatives).reshape(-1, negatives)
+
+
+def enumerate_losses(r_pos: Tensor, r_neg: Tensor, tuples: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield all (anchor, positive, negatives), in chunks of anchors, flattened for a loss.
+
+    Args:
+        r_pos: Shape (P, A).
+        r_neg: Shape (P, Q).
+        tuples: Indices into the Q negatives, shape (T, H).
+
+    Yields:
+        The anchors of the chunk, the positive's distances (B,), the negatives' distances (B, H), where B
+        runs over the chunk's anchors, positives and tuples in this order.
+    """
+    per_anchor = r_pos.shape[1] * tuples.numel()
+    step = max(1, _CHUNK // per_anchor)
+    for start in range(0, r_pos.shape[0], step):
+        anchors = slice(start, start + step)
+        neg = r_neg[anchors][:, tuples].unsqueeze(1)
+        pos = r_pos[anchors].unsqueeze(-1)
+        shape = (pos.shape[0], pos.shape[1], tuples.shape[0])
+        yield anchors, pos.expand(shape).flatten(), neg.expand(*shape, tuples.shape[1]).flatten(0, 2)
+
+
+def view_distances(outputs: Float[Tensor, "N A n_L"]) -> tuple[Tensor, Tensor]:
+    """Return r from each view to the views of its own object, (N·A, A), and to all views, (N·A, N·A)."""
+    flat = outputs.flatten(0, 1)
+    return half_squared_distances(outputs, outputs).flatten(0, 1), half_squared_distances(flat, flat)
+
+
+def _exact_weights(outputs: Tensor, loss: ContrastiveLoss, negatives: int) -> Tensor:
+    """Return the weights of the negative pairs minus those of the positive pairs, over all views."""
+    n, a, _ = outputs.shape
+    pos, neg = mean_pair_weights(loss, *view_distances(outputs), negatives)
+    diagonal = torch.arange(n, device=outputs.device)
+    signed = neg.reshape(n, a, n, a).clone()
+    signed[diagonal, :, diagonal, :] -= pos.reshape(n, a, a)
+    return signed.reshape(n * a, n * a) / (n * a)
+
+
+def _leading_weights(outputs: Tensor, loss: ContrastiveLoss, negatives: int) -> Tensor:
+    """Return the weights ξ̄ of pairs of objects: ξ at r+ = 0 and r- = r̄, the distance of the mean outputs."""
+    means = outputs.mean(1)
+    r_neg = half_squared_distances(means, means)
+    _, neg = mean_pair_weights(loss, torch.zeros_like(r_neg[:, :1]), r_neg, negatives)
+    return neg / means.shape[0]
+
+
+def _laplacian(weights: Tensor) -> Form:
+    symmetric = 0.5 * (weights + weights.mT)
+    degree = symmetric.sum(1, keepdim=True)
+    return lambda t: degree * t - symmetric @ t
+
+
+def _over_objects(form: Form) -> Form:
+    """Return a map over objects lifted to views: it sees means over views, each view gets its result."""
+    return lambda t: (form(t.mean(1)) / t.shape[1]).unsqueeze(1).expand(t.shape)

@@ -1,0 +1,122 @@
+"""Argument checks whose messages say what was given and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+FLOATS = (torch.float32, torch.float64)
+
+
+def require_float_tensor(name: str, value: object) -> Tensor:
+    """Return `value` if it is a float32 or float64 tensor.
+
+    Args:
+        name: The argument's name, used in the message.
+        value: What was given.
+
+    Returns:
+        The same tensor.
+
+    Raises:
+        TypeError: If it is no tensor, or of another dtype.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch tensor, got {type(value).__name__}")
+    if value.dtype not in FLOATS:
+        raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
+    return value
+
+
+def require_finite(name: str, value: Tensor) -> None:
+    """Raise ValueError naming `name` if any entry of `value` is NaN or infinite."""
+    if not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{name} must be finite, got NaN or infinite entries")
+
+
+def require_rank(name: str, value: Tensor, rank: int, meaning: str) -> None:
+    """Raise ValueError unless `value` has `rank` dimensions, described by `meaning`."""
+    if value.ndim != rank:
+        raise ValueError(f"{name} must have {rank} dimensions {meaning}, got shape {tuple(value.shape)}")
+
+
+def require_same_kind(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    """Raise TypeError or ValueError unless both tensors share dtype and device.
+
+    Args:
+        name: Name of the argument under test.
+        value: The tensor under test.
+        other_name: Name of what it has to agree with.
+        other: The tensor it has to agree with.
+
+    Raises:
+        TypeError: If the dtypes differ.
+        ValueError: If the devices differ.
+    """
+    if value.dtype != other.dtype:
+        raise TypeError(f"{name} must have the dtype of {other_name}, {other.dtype}, got {value.dtype}")
+    if value.device != other.device:
+        raise ValueError(f"{name} must be on the device of {other_name}, {other.device}, got {value.device}")
+
+
+def require_integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as an int if it is an integer in [low, high].
+
+    Args:
+        name: The argument's name, used in the message.
+        value: What was given.
+        low: Smallest value allowed.
+        high: Largest value allowed; None for no bound.
+
+    Returns:
+        The integer.
+
+    Raises:
+        TypeError: If it is not an integer.
+        ValueError: If it is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    number = int(value)
+    if number < low or (high is not None and number > high):
+        allowed = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {allowed}, got {number}")
+    return number
+
+
+def require_real(name: str, value: object, *, above: float = -math.inf) -> float:
+    """Return `value` as a float if it is a finite real number greater than `above`.
+
+    Args:
+        name: The argument's name, used in the message.
+        value: What was given.
+        above: Exclusive lower bound.
+
+    Returns:
+        The number.
+
+    Raises:
+        TypeError: If it is not a real number.
+        ValueError: If it is NaN, infinite or not above the bound.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    if not math.isfinite(value) or value <= above:
+        allowed = "finite" if above == -math.inf else f"finite and greater than {above:g}"
+        raise ValueError(f"{name} must be {allowed}, got {value}")
+    return float(value)
+
+
+def require_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Return `widths` as a tuple if it lists at least two positive integers.
+
+    Raises:
+        ValueError: If there are fewer than two entries, or one is not positive.
+    """
+    if len(widths) < 2:
+        raise ValueError(f"widths must list at least n_0 and n_1, got {list(widths)}")
+    return tuple(require_integer(f"widths[{i}]", n, 1) for i, n in enumerate(widths))

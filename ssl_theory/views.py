@@ -1,0 +1,159 @@
+"""Objects and their augmentations as explicit, finite sets of views (T3).
+
+A view set is a tensor of shape (N objects, A views, n_0 inputs). Objects are drawn uniformly, views of an
+object uniformly and independently, so every expectation of the theory is a finite sum and exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_theory.validation import (
+    require_finite,
+    require_float_tensor,
+    require_integer,
+    require_rank,
+    require_real,
+)
+
+
+def as_views(views: Tensor) -> Float[Tensor, "N A n_0"]:
+    """Return `views` itself after checking that it is a view set.
+
+    Args:
+        views: Shape (N, A, n_0), float32 or float64: A equally likely augmentations of each of N
+            equally likely objects.
+
+    Returns:
+        The same tensor.
+
+    Raises:
+        TypeError: If it is no float tensor.
+        ValueError: If it has not three dimensions, one of them is 0, or an entry is not finite.
+    """
+    require_float_tensor("views", views)
+    require_rank("views", views, 3, "(N objects, A augmentations, n_0)")
+    if 0 in views.shape:
+        raise ValueError(
+            f"views must hold at least one object, view and input, got shape {tuple(views.shape)}"
+        )
+    require_finite("views", views)
+    return views
+
+
+def cyclic_translations(
+    objects: Float[Tensor, "N *grid"], shifts: Sequence[int] | Sequence[tuple[int, int]] | None = None
+) -> Float[Tensor, "N A n_0"]:
+    """Augment patterns on a ring or images on a torus by cyclic translations.
+
+    Args:
+        objects: Patterns of shape (N, n), or images of shape (N, height, width).
+        shifts: Which translations: integers for patterns, (rows, columns) for images; None for all
+            n (or height·width) of them, which makes the augmentation mean constant.
+
+    Returns:
+        Views of shape (N, A, n_0), images flattened row by row.
+
+    Raises:
+        TypeError: If the objects are no float tensor.
+        ValueError: If they have not two or three dimensions, or there is no shift.
+    """
+    require_float_tensor("objects", objects)
+    if objects.ndim not in (2, 3):
+        raise ValueError(f"objects must have shape (N, n) or (N, height, width), got {tuple(objects.shape)}")
+    dims = tuple(range(1, objects.ndim))
+    if shifts is None:
+        grid = torch.cartesian_prod(*(torch.arange(objects.shape[d]) for d in dims))
+        steps = grid.reshape(-1, len(dims)).tolist()
+    else:
+        steps = [[s] if isinstance(s, int) else list(s) for s in shifts]
+    if not steps or any(len(step) != len(dims) for step in steps):
+        raise ValueError(f"shifts must list at least one translation of {len(dims)} numbers, got {shifts}")
+    return as_views(torch.stack([objects.roll(step, dims).flatten(1) for step in steps], 1))
+
+
+def gaussian_views(
+    objects: Float[Tensor, "N n_0"],
+    count: int,
+    scale: float = 1.0,
+    *,
+    generator: torch.Generator,
+    centred: bool = True,
+) -> Float[Tensor, "N A n_0"]:
+    """Augment points by a fixed draw of Gaussian perturbations.
+
+    Args:
+        objects: Points, shape (N, n_0).
+        count: Number A of views per object, at least 1.
+        scale: Standard deviation of the perturbation, ≥ 0, in units of the inputs.
+        generator: Source of randomness.
+        centred: Whether the A perturbations of each object are shifted to mean exactly 0.
+
+    Returns:
+        Views of shape (N, A, n_0).
+
+    Raises:
+        TypeError: If the objects are no float tensor.
+        ValueError: If they have not two dimensions, or `count` or `scale` is out of range.
+    """
+    require_float_tensor("objects", objects)
+    require_rank("objects", objects, 2, "(N, n_0)")
+    count = require_integer("count", count, 1)
+    scale = require_real("scale", scale)
+    if scale < 0:
+        raise ValueError(f"scale must not be negative, got {scale}")
+    shape = (objects.shape[0], count, objects.shape[1])
+    noise = torch.randn(shape, generator=generator, dtype=objects.dtype, device=generator.device)
+    if centred:
+        noise = noise - noise.mean(1, keepdim=True)
+    return as_views(objects.unsqueeze(1) + scale * noise.to(objects.device))
+
+
+def draw_triples(
+    views: Float[Tensor, "N A n_0"], count: int, *, generator: torch.Generator, negatives: int = 1
+) -> tuple[Float[Tensor, "B n_0"], Float[Tensor, "B n_0"], Float[Tensor, "B H n_0"]]:
+    """Draw `count` independent triples (x1, x+, x-) from a finite view set.
+
+    The two views of the positive pair and the objects of the H negatives are drawn independently and with
+    replacement, as in every expectation of the book: x+ may be x1, and x' may be x.
+
+    Args:
+        views: Shape (N, A, n_0).
+        count: Number B of triples, at least 0.
+        generator: Source of randomness.
+        negatives: H, at least 1.
+
+    Returns:
+        x1, shape (B, n_0); x+, shape (B, n_0); x-, shape (B, H, n_0).
+
+    Raises:
+        ValueError: If `count` or `negatives` is out of range, or `views` is no view set.
+    """
+    views = as_views(views)
+    count = require_integer("count", count, 0)
+    negatives = require_integer("negatives", negatives, 1)
+    n, a, _ = views.shape
+
+    def index(high: int, *shape: int) -> Tensor:
+        return torch.randint(high, shape, generator=generator, device=generator.device).to(views.device)
+
+    anchor = index(n, count)
+    first, second = views[anchor, index(a, count)], views[anchor, index(a, count)]
+    other = views[index(n, count, negatives), index(a, count, negatives)]
+    return first, second, other
+
+
+def variance_between(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
+    """Return tr V_x[ḡ], the variance between objects of the augmentation mean of g, g of shape (N, A, n)."""
+    means = values.mean(1)
+    return (means - means.mean(0)).square().sum() / means.shape[0]
+
+
+def variance_within(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
+    """Return E_x tr V_aug[g | x], the mean variance of g within an object, for g of shape (N, A, n)."""
+    centred = values - values.mean(1, keepdim=True)
+    return centred.square().sum() / (values.shape[0] * values.shape[1])
