@@ -1,8 +1,8 @@
 """The theorems as data, and the record of every check (the ledger).
 
 A theorem and what is claimed to be checked about it stand in theorems/<chapter>.toml. A chapter records
-what it measured through `Checks`; the record travels with the output of the cell, so that an executed notebook
-carries its own evidence. A check that fails raises `CheckError` and stops the chapter.
+what it measured through `Checks`; the record travels with the output of the cell, so that an executed
+notebook carries its own evidence. A check that fails raises `CheckError` and stops the chapter.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from scipy.integrate import solve_ivp
@@ -38,12 +39,12 @@ def gradient_flow(
     """
     start = [require_float_tensor(f"weights[{i}]", w).detach() for i, w in enumerate(weights)]
     moments = [require_real(f"times[{i}]", t) for i, t in enumerate(times)]
-    if len(moments) < 2 or any(b <= a for a, b in zip(moments, moments[1:], strict=False)):
+    if len(moments) < 2 or any(b <= a for a, b in pairwise(moments)):
         raise ValueError(f"times must increase and hold at least two entries, got {moments}")
     like = start[0]
 
     def unpack(flat: Tensor) -> tuple[Tensor, ...]:
-        pieces = flat.split([w.numel() for w in start])
+        pieces = torch.split(flat, [w.numel() for w in start])
         return tuple(piece.reshape(w.shape) for piece, w in zip(pieces, start, strict=True))
 
     def tensor(state: object) -> Tensor:

@@ -158,7 +158,7 @@ class ReLUNetwork:
         layer = self._check_layer(layer)
         return self._jacobian(self.pre_activations(x), layer)
 
-    def connection(self, x: Float[Tensor, "*batch n_0"], layer: int) -> Float[Tensor, "*batch n_l*n_k n_L"]:
+    def connection(self, x: Float[Tensor, "*batch n_0"], layer: int) -> Float[Tensor, "*batch D n_L"]:
         """Return the connection K_l = f_{l-1} ⊗ J_lᵀ, rows ordered like the column-major vec(W_l).
 
         Without biases K_lᵀ vec(W_l) = f_L, in every layer.
@@ -211,12 +211,12 @@ class ReLUNetwork:
             raise ValueError(f"x must have shape (..., n_0 = {self.widths[0]}), got {tuple(x.shape)}")
 
 
-def vec(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows*columns"]:
+def vec(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch D"]:
     """Return the columns of a matrix stacked into one vector, so that vec AXB = Bᵀ ⊗ A vec X."""
     return matrix.mT.flatten(-2)
 
 
-def unvec(vector: Float[Tensor, "*batch size"], rows: int) -> Float[Tensor, "*batch rows columns"]:
+def unvec(vector: Float[Tensor, "*batch D"], rows: int) -> Float[Tensor, "*batch rows columns"]:
     """Return the matrix, (..., rows, columns), whose `vec` is given, (..., rows·columns).
 
     Raises:

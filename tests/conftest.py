@@ -1,0 +1,31 @@
+"""Shape annotations are enforced in every test but those of bad input, whose messages must be ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jaxtyping
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+_HOOK = jaxtyping.install_import_hook("ssl_theory", "beartype.beartype")
+
+settings.register_profile(
+    "book", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("book")
+
+
+@pytest.fixture(autouse=True)
+def _shape_annotations(request: pytest.FixtureRequest) -> Iterator[None]:
+    off = request.node.get_closest_marker("bad_input") is not None
+    jaxtyping.config.update("jaxtyping_disable", off)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """Return a fresh generator with a fixed seed."""
+    return torch.Generator().manual_seed(20101000578)

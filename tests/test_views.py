@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssl_theory.checks import relative_error
+from ssl_theory.views import (
+    as_views,
+    cyclic_translations,
+    draw_triples,
+    gaussian_views,
+    variance_between,
+    variance_within,
+)
+from tests.cases import seeds
+
+TOL = 1e-12
+
+
+def test_translations_of_a_ring() -> None:
+    views = cyclic_translations(torch.tensor([[1.0, 2.0, 3.0]]))
+    assert views.tolist() == [[[1, 2, 3], [3, 1, 2], [2, 3, 1]]]
+    assert cyclic_translations(torch.tensor([[1.0, 2.0, 3.0]]), [0, -1]).tolist() == [[[1, 2, 3], [2, 3, 1]]]
+
+
+def test_translations_of_a_torus() -> None:
+    image = torch.arange(6.0).reshape(1, 2, 3)
+    views = cyclic_translations(image, [(0, 0), (1, 0), (0, 1)])
+    assert views.tolist() == [[[0, 1, 2, 3, 4, 5], [3, 4, 5, 0, 1, 2], [2, 0, 1, 5, 3, 4]]]
+    assert cyclic_translations(image).shape == (1, 6, 6)
+
+
+@given(st.integers(1, 4), st.integers(1, 5), seeds)
+def test_all_translations_have_a_constant_mean(objects: int, n: int, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    patterns = torch.randn(objects, n, generator=g, dtype=torch.float64)
+    mean = cyclic_translations(patterns).mean(1)
+    assert relative_error(mean, patterns.mean(1, keepdim=True).expand(objects, n)) < TOL
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.floats(0.0, 3.0), seeds)
+def test_gaussian_views_are_centred_and_scale(objects: int, count: int, scale: float, seed: int) -> None:
+    points = torch.randn(objects, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    def views(size: float, *, centred: bool = True) -> torch.Tensor:
+        return gaussian_views(
+            points, count, size, generator=torch.Generator().manual_seed(seed), centred=centred
+        )
+
+    assert relative_error(views(scale).mean(1), points) < TOL
+    for centred in (True, False):
+        unit, scaled = (views(s, centred=centred) - points[:, None] for s in (1.0, scale))
+        assert relative_error(scaled, scale * unit) < TOL
+
+
+def test_gaussian_views_have_the_stated_standard_deviation(generator: torch.Generator) -> None:
+    count = 40_000
+    views = gaussian_views(
+        torch.zeros(1, 2, dtype=torch.float64), count, 0.5, generator=generator, centred=False
+    )
+    z = (views.square().mean() - 0.25) / (0.25 * (2 / (2 * count)) ** 0.5)
+    assert abs(z) < 6
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), seeds)
+def test_total_variance(objects: int, count: int, n: int, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    values = torch.randn(objects, count, n, generator=g, dtype=torch.float64)
+    flat = values.flatten(0, 1)
+    total = (flat - flat.mean(0)).square().sum() / flat.shape[0]
+    assert relative_error(variance_between(values) + variance_within(values), total) < TOL
+
+
+def test_triples_are_independent_and_uniform(generator: torch.Generator) -> None:
+    """Each view names its object and itself, so every draw can be counted."""
+    n, a, count = 3, 2, 30_000
+    names = torch.cartesian_prod(torch.arange(3.0), torch.arange(2.0)).reshape(n, a, 2)
+    first, second, other = draw_triples(names, count, generator=generator, negatives=2)
+    assert torch.equal(first[:, 0], second[:, 0])
+    agree = [
+        ((first[:, 1] == second[:, 1]).float().mean(), 1 / a),
+        ((first[:, 0] == other[:, 0, 0]).float().mean(), 1 / n),
+        ((other[:, 0, 0] == other[:, 1, 0]).float().mean(), 1 / n),
+        ((other[:, 0, 1] == first[:, 1]).float().mean(), 1 / a),
+    ]
+    for share, expected in agree:
+        assert abs(share - expected) < 6 * (expected * (1 - expected) / count) ** 0.5
+    empty = draw_triples(names, 0, generator=generator)
+    assert [t.shape for t in empty] == [(0, 2), (0, 2), (0, 1, 2)]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("views", "error", "message"),
+    [
+        (torch.ones(2, 3), ValueError, r"views must have 3 dimensions \(N objects, A augmentations, n_0\)"),
+        (torch.ones(2, 0, 3), ValueError, "views must hold at least one object, view and input"),
+        (torch.ones(2, 1, 3) / 0, ValueError, "views must be finite"),
+        (torch.ones(2, 1, 3).long(), TypeError, "views must be float32 or float64, got torch.int64"),
+        ([[[1.0]]], TypeError, "views must be a torch tensor, got list"),
+    ],
+)
+def test_bad_views(views: torch.Tensor, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        as_views(views)
+
+
+@pytest.mark.bad_input
+def test_bad_augmentations(generator: torch.Generator) -> None:
+    with pytest.raises(ValueError, match=r"objects must have shape \(N, n\) or \(N, height, width\)"):
+        cyclic_translations(torch.ones(3))
+    with pytest.raises(ValueError, match="shifts must list at least one translation of 1 numbers"):
+        cyclic_translations(torch.ones(1, 3), [])
+    with pytest.raises(ValueError, match="shifts must list at least one translation of 2 numbers"):
+        cyclic_translations(torch.ones(1, 3, 3), [1])
+    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
+        gaussian_views(torch.ones(1, 3), 0, 1.0, generator=generator)
+    with pytest.raises(ValueError, match="scale must not be negative, got -1.0"):
+        gaussian_views(torch.ones(1, 3), 2, -1.0, generator=generator)
+    with pytest.raises(ValueError, match=r"objects must have 2 dimensions \(N, n_0\)"):
+        gaussian_views(torch.ones(3), 2, 1.0, generator=generator)
+    with pytest.raises(ValueError, match="negatives must be at least 1, got 0"):
+        draw_triples(torch.ones(1, 1, 1), 2, generator=generator, negatives=0)
+    with pytest.raises(ValueError, match="count must be at least 0, got -1"):
+        draw_triples(torch.ones(1, 1, 1), -1, generator=generator)
