@@ -1,0 +1,51 @@
+"""A Sphinx extension that hands a chapter's glued figures to the pages.
+
+MyST-NB can glue a figure only within the page that made it. Before Sphinx reads the book, this extension
+writes each glued SVG to pictures/KEY.svg, where an ordinary figure directive, with its number, caption and
+alternative text, finds it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+PREFIX = "application/papermill.record/"  # under which myst_nb.glue files what is not displayed
+SVG = "image/svg+xml"
+
+
+def glued_pictures(notebook: dict[str, Any]) -> dict[str, str]:
+    """Return the SVG text of every figure glued in an executed notebook, by key."""
+    found = {}
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            key = output.get("metadata", {}).get("scrapbook", {}).get("name")
+            data = output.get("data", {})
+            svg = data.get(PREFIX + SVG, data.get(SVG))
+            if key and svg:
+                found[key] = svg if isinstance(svg, str) else "".join(svg)
+    return found
+
+
+def write_pictures(app: Sphinx) -> None:
+    """Write the glued figures of every notebook of the source folder to pictures/, if they changed."""
+    folder = Path(app.srcdir) / "pictures"
+    for path in sorted(Path(app.srcdir).rglob("*.ipynb")):
+        for key, svg in glued_pictures(json.loads(path.read_text(encoding="utf-8"))).items():
+            folder.mkdir(exist_ok=True)
+            target = folder / f"{key}.svg"
+            if not target.exists() or target.read_text(encoding="utf-8") != svg:
+                target.write_text(svg, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the extension with Sphinx.
+
+    Returns:
+        That pages may be read and written in parallel.
+    """
+    app.connect("builder-inited", write_pictures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
