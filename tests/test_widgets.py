@@ -153,6 +153,7 @@ def test_smaller_of_svg_and_png_is_kept(static):
 
     def plain(a: int) -> Figure:
         figure, ax = plt.subplots()
+        ax.plot(noise.normal(size=(2, 20)))
         ax.set_axis_off()
         return figure
 
