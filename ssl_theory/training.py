@@ -159,6 +159,11 @@ class _Run:
     ) -> None:
         self.model = model.module if isinstance(model, DistributedDataParallel) else model
         self.loss, self.generators = loss, tuple(generators)
+        for index, generator in enumerate(self.generators):
+            if not isinstance(generator, torch.Generator):
+                raise TypeError(
+                    f"generators[{index}] must be a torch.Generator, got {type(generator).__name__}"
+                )
         parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if not parameters:
             raise ValueError("model must have at least one parameter that requires a gradient, got none")
@@ -279,7 +284,7 @@ def _rows(first: Row, metrics: Mapping[str, Any]) -> list[Row]:
 
 def _plain(value: Any) -> Any:
     value = value.tolist() if hasattr(value, "tolist") else value  # tensors, arrays, series
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    return [_plain(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def _means(rows: list[Row]) -> dict[str, float]:
