@@ -32,7 +32,9 @@ FLAGS = (
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
 
-_LOOK = (Path(__file__).parent / "look.js").read_text(encoding="utf-8")
+_LOOK, _FAINT = (
+    (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("look.js", "contrast.js")
+)
 
 
 def find_browser() -> str | None:
@@ -54,6 +56,7 @@ class Visit:
     overflow: int = 0  # pixels by which the page is wider than a phone
     brightness: dict[str, float] = field(default_factory=dict)  # mean in [0, 255], by colour scheme
     contrast: dict[str, float] = field(default_factory=dict)  # standard deviation, by colour scheme
+    faint: list[str] = field(default_factory=list)  # words too close in colour to their ground
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -138,6 +141,7 @@ def _measure(page: Page, scheme: str, found: Visit) -> None:
     page.evaluate("window.scrollTo(0, 0)")
     pixels = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"), dtype=float)
     found.brightness[scheme], found.contrast[scheme] = pixels.mean(), pixels.std()
+    found.faint += [f"{scheme}: {words}" for words in page.evaluate(_FAINT)]
 
 
 def _try_control(box: Locator) -> str:

@@ -67,6 +67,7 @@ PROPERTIES: dict[str, Callable[[Visit], object]] = {
     "no traceback and no warning in the outputs": lambda v: v.seen["tracebacks"],
     "every internal link resolves": lambda v: v.seen["broken_links"],
     "every slider moves its picture": lambda v: [wrong for wrong in v.controls if wrong],
+    "every word stands out from its ground": lambda v: v.faint,
     "nothing is wider than a phone": lambda v: v.overflow if v.overflow > 0 else 0,
     "the light page is light and not blank": lambda v: (
         not (v.brightness["light"] > 170 and v.contrast["light"] > 8)
@@ -138,6 +139,7 @@ GOOD = (
 CONSOLE, OUTSIDE, RAW = "no error in the console", "no request leaves the site", "no markup is left raw"
 LINK, SLIDER = "every internal link resolves", "every slider moves its picture"
 LIGHT, DARK = "the light page is light and not blank", "the dark page is dark and not blank"
+FAINT = "every word stands out from its ground"
 FAULTY_PAGES = [
     {
         CONSOLE: "<script>throw new Error('on purpose')</script>",
@@ -152,6 +154,7 @@ FAULTY_PAGES = [
         SLIDER: control(_SCRIPT, alt="one"),
         "nothing is wider than a phone": '<pre style="width: 900px">wide</pre>',
         LIGHT: "<style>html { background: #111; color: #eee }</style>",
+        FAINT: '<p style="color: #777; background: #888">faint</p>',
     },
     {
         CONSOLE: '<link rel="stylesheet" href="missing.css">',
@@ -160,6 +163,7 @@ FAULTY_PAGES = [
         LINK: '<a href="#nowhere">there</a>',
         SLIDER: control(_SCRIPT, value="a"),
         DARK: "<style>html { background: #fff !important }</style>",
+        FAINT: "",  # light words of the dark scheme on it
     },
     {
         OUTSIDE: '<link rel="stylesheet" href="http://127.0.0.2:1/fonts.css">',
