@@ -324,12 +324,16 @@ def test_channels_last() -> None:
 
 
 def test_compiles_the_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    compiler = torch.compile  # with a backend that needs no compiler of the machine
+    modes, graphs = [], []
+    compiler = torch.compile
 
-    def noted(function: Any, **options: Any) -> Any:
-        calls.append(options["mode"])
-        return compiler(function, backend="eager")
+    def backend(graph: Any, _: Any) -> Any:  # one that needs no compiler on this machine
+        graphs.append(graph)
+        return graph.forward
+
+    def noted(function: Any, *, mode: str) -> Any:
+        modes.append(mode)
+        return compiler(function, backend=backend)
 
     monkeypatch.setattr(torch, "compile", noted)
     case, plain = Case(), Case()
@@ -337,8 +341,9 @@ def test_compiles_the_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     case.fit(compile="reduce-overhead")
     torch.manual_seed(1)
     plain.fit()
-    assert calls == ["reduce-overhead"]
+    assert (modes, len(graphs)) == (["reduce-overhead"], 1)
     assert same(case, plain)
+    assert "forward" not in vars(case.model)
 
 
 def test_out_of_memory_says_what_to_lower() -> None:
