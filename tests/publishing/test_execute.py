@@ -102,14 +102,6 @@ def test_an_executed_copy_has_no_path_and_no_time(ran: tuple[Runner, list[str], 
     assert notebooks.canonical(json.loads(text)) == source.read_text(encoding="utf-8")
 
 
-def test_what_is_up_to_date_does_not_run_again(ran: tuple[Runner, list[str], list[str]], root: Path):
-    lines: list[str] = []
-    assert ran[0].runs["good"].parameters == {"seed": 7}
-    chapter = write_chapter(root / "book", "part/good", CELLS["good"])
-    assert Runner(root / "build", lines.append).run({chapter: {"seed": 7}}, jobs=2) == []
-    assert lines == [f"{'good':16} up to date"]
-
-
 @pytest.mark.parametrize("shown", ["{place}", "/x/ipykernel_12/3.py", "<Line2D object at 0x7fd2d07fd440>"])
 def test_outputs_that_show_the_machine_are_refused(tmp_path: Path, shown: str):
     chapter = write_chapter(tmp_path, "part/one", ["1"])
