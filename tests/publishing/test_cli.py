@@ -32,7 +32,9 @@ def test_list_shows_theorems_and_parameters(inside: Path, capsys: pytest.Capture
     assert cli.main(["list"]) == 0
     printed = capsys.readouterr().out
     assert "gradient         The chapter gradient" in printed
-    assert "proves T1; parameters profile='quick', seed=0, scale=1.5, shown=True, device='cpu'" in printed
+    proved = ", ".join(theorem.id for theorem in theorems().values() if theorem.chapter == "gradient")
+    known = "profile='quick', seed=0, scale=1.5, shown=True, device='cpu'"
+    assert f"proves {proved}; parameters {known}\n" in printed
 
 
 @pytest.mark.parametrize(

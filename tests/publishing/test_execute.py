@@ -33,6 +33,7 @@ CELLS = {
     "dead": ["x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "never = 1"],
     "slow": ["import time\ntime.sleep(60)", "never = 1"],
     "asking": ["input()"],
+    "telling": ["import os; print(os.getcwd())"],
 }
 FAILURES = {
     "bad": "bad: cell 4 of 5, line 2: return 1 / 0\n    ZeroDivisionError: division by zero",
@@ -40,6 +41,7 @@ FAILURES = {
     "library": "library: cell 3 of 3, line 2: Path('no such file').read_text()\n    FileNotFoundError",
     "dead": "dead: cell 4 of 5 ended its kernel",
     "slow": "slow: cell 3 of 4 ran for more than 5 s",
+    "telling": "telling: cell 3 shows a trace of this machine: /",
     "asking": "asking: cell 3 of 3, line 1: input()\n    StdinNotImplementedError",
 }
 
