@@ -158,7 +158,7 @@ def test_a_book_is_built_once_and_its_ledger_shown(small: Path, capsys: pytest.C
     assert re.fullmatch(r"gradient +done in \d+\.\d s", lines[1])
     assert lines[-1].split() == ["book", str(index)]
     page = (index.parent / "ledger.html").read_text(encoding="utf-8")
-    assert "2e-15 ≤ 1e-12" in page
+    assert "2e−15 ≤\u00a01e−12" in page
     assert "part/gradient.html#t1" in page
     assert not list(index.parent.rglob("*.ipynb.txt"))
 
