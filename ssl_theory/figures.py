@@ -224,6 +224,7 @@ def error_cases(
     errors: Mapping[str, ArrayLike | Tensor],
     tolerance: float,
     *,
+    own: Mapping[str, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Show the error of every case of a check, one strip of points for each claim, beside its tolerance.
@@ -233,18 +234,24 @@ def error_cases(
     Args:
         errors: For each claim its cases' errors, non-negative and without unit, shape (n,).
         tolerance: The largest error that passes.
+        own: Tolerances of the claims that have one of their own.
         ax: Where to draw; a new figure if None.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: If there is no claim, an error is negative or NaN, or the tolerance is not positive.
+        ValueError: If there is no claim, an error is negative or NaN, a tolerance is not positive, or `own`
+            names an unknown claim.
     """
     if not errors:
         raise ValueError("errors must hold at least one claim, got none")
-    if not tolerance > 0:
-        raise ValueError(f"tolerance must be positive, got {tolerance}")
+    tolerances = dict.fromkeys(errors, tolerance) | dict(own or {})
+    if unknown := sorted(set(tolerances) - set(errors)):
+        raise ValueError(f"own must name claims among {list(errors)}, got {unknown}")
+    for name, limit in tolerances.items():
+        if not limit > 0:
+            raise ValueError(f"tolerance must be positive, got {limit} for {name!r}")
     unit = np.finfo(np.float64).eps / 2
     if ax is None:
         ax = plt.subplots(figsize=(5.8, 1.1 + 0.45 * len(errors)))[1]
@@ -256,20 +263,20 @@ def error_cases(
         height = row + spread.uniform(-0.25, 0.25, len(values))
         shown = np.maximum(values, unit / 10)
         ax.plot(shown, height, "o", ms=3.5, alpha=0.55, mew=0, rasterized=len(values) > DENSE)
-    ax.axvline(tolerance, color=VERMILION, ls="--", lw=1.2)
+    limits = list(tolerances.values())
+    rows = np.arange(len(limits))
+    ax.vlines(limits, rows - 0.5, rows + 0.5, colors=VERMILION, linestyles="--", lw=1.2)
     ax.annotate(
         "tolerance",
-        (tolerance, 1),
-        (-4, -2),
-        xycoords=("data", "axes fraction"),
+        (limits[0], -0.5),
+        (0, 3),
         textcoords="offset points",
-        ha="right",
-        va="top",
+        ha="center",
         color=VERMILION,
         fontsize=8.5,
     )
     ax.set_xscale("log")
     ax.set_yticks(range(len(errors)), list(errors))
-    ax.set(ylim=(len(errors) - 0.5, -0.75), xlabel="error of one case (relative, no unit)")
+    ax.set(ylim=(len(errors) - 0.5, -0.95), xlabel="error of one case (relative, no unit)")
     ax.grid(visible=False, axis="y")
     return ax

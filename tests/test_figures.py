@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
+from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.figure import Figure
 
 from ssl_theory import figures
@@ -112,13 +112,24 @@ def test_slope_line_does_not_follow_points_of_another_slope():
     assert np.log(high / low) / np.log(1e3) == pytest.approx(2.0)
 
 
+def drawn_tolerances(ax: Axes) -> list[float]:
+    """Return the tolerance drawn in each row, from the top."""
+    (lines,) = [c for c in ax.collections if isinstance(c, LineCollection)]
+    return [float(segment[0, 0]) for segment in lines.get_segments()]
+
+
+def test_claim_may_have_a_tolerance_of_its_own():
+    ax = figures.error_cases({"a": [1e-15], "b": [1e-11], "c": [0.0]}, 1e-12, own={"b": 1e-10})
+    assert drawn_tolerances(ax) == [1e-12, 1e-10, 1e-12]
+
+
 def test_error_cases_shows_every_case_and_the_tolerance():
     errors = {"exact zero": np.zeros(3), "rounding": torch.tensor([1e-16, 1e-15])}
     ax = figures.error_cases(errors, 1e-12)
-    zero, rounding, tolerance = ax.lines
+    zero, rounding = ax.lines
     assert np.all(np.asarray(zero.get_xdata()) > 0)
     assert np.asarray(rounding.get_xdata()).tolist() == pytest.approx([1e-16, 1e-15])
-    assert set(tolerance.get_xdata()) == {1e-12}
+    assert drawn_tolerances(ax) == [1e-12, 1e-12]
     assert [text.get_text() for text in ax.get_yticklabels()] == list(errors)
 
 
@@ -142,6 +153,11 @@ def test_dense_layers_are_rasterised():
         (lambda: figures.loglog_slope([1.0, 2.0], [1.0, 0.0], 2), "x and y must be positive"),
         (lambda: figures.error_cases({}, 1e-12), "errors must hold at least one claim"),
         (lambda: figures.error_cases({"a": [1.0]}, 0.0), "tolerance must be positive, got 0"),
+        (lambda: figures.error_cases({"a": [1.0]}, 1.0, own={"a": -1.0}), "tolerance must .* -1.0 for 'a'"),
+        (
+            lambda: figures.error_cases({"a": [1.0]}, 1.0, own={"b": 1.0}),
+            r"own must name claims among \['a'\]",
+        ),
         (lambda: figures.error_cases({"a": [float("nan")]}, 1e-12), r"errors\['a'\] must be non-negative"),
     ],
 )
