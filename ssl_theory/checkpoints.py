@@ -82,19 +82,18 @@ def load_checkpoint(path: Path, description: Mapping[str, str]) -> State:
     Raises:
         CheckpointError: If the file is damaged, no checkpoint, or describes another run; the message
             names what differs.
+        OSError: If it cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the stored check sums
-            damaged = archive.testzip()
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} is damaged or no checkpoint ({error}): delete it to start anew"
-        ) from error
+    with path.open("rb") as file:
+        try:
+            damaged = zipfile.ZipFile(file).testzip()  # torch itself does not compare the check sums
+            file.seek(0)
+            state = None if damaged else torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            reason = f"{path} is damaged, or no checkpoint: delete it to start anew ({error})"
+            raise CheckpointError(reason) from error
     if damaged:
-        raise CheckpointError(f"{path} is damaged (in {damaged}): delete it to start anew")
+        raise CheckpointError(f"{path} is damaged: delete it to start anew (its part {damaged} has changed)")
     if not isinstance(state, dict) or state.get("kind") != KIND:
         raise CheckpointError(f"{path} is no checkpoint of this library: choose another path")
     _compare(path, state["description"], description)

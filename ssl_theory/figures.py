@@ -2,7 +2,7 @@
 
 Figures are drawn as SVG on an opaque, soft white card, so that they read the same on a light and on a
 dark page, and two runs of the same code give the same bytes. Colours stay apart for colour-blind readers
-(Okabe and Ito's set).
+(Okabe and Ito's set, doi:10.1038/nmeth.1618).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def use_theme() -> None:
     if get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", metadata=SVG_METADATA)  # type: ignore[no-untyped-call]
+        set_matplotlib_formats("svg", metadata=SVG_METADATA)
 
 
 def to_array(values: ArrayLike | Tensor) -> NDArray[Any]:
@@ -113,7 +113,8 @@ def image_grid(
         The figure.
 
     Raises:
-        ValueError: If `images` is not of rank 3 or empty, or if there are not as many titles as images.
+        ValueError: If `images` is not of rank 3 or empty, if there are not as many titles as images, or if
+            `columns` is below 1.
     """
     array = to_array(images)
     if array.ndim != 3 or array.size == 0:
@@ -122,21 +123,23 @@ def image_grid(
         raise ValueError(
             f"titles must be empty or one for each of the {len(array)} images, got {len(titles)}"
         )
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}")
     largest = np.abs(array).max(axis=(1, 2), keepdims=True)
     scale = largest.max() if shared_scale else 1.0
     shown = array if shared_scale else array / np.where(largest > 0, largest, 1.0)
 
     columns = min(columns, len(array))
     rows = -(-len(array) // columns)
-    side = 6.0 / max(columns, 4)
-    size = (side * columns + 0.9, (side + 0.3 * bool(titles)) * rows + 0.1)
+    side = 6.4 / max(columns, 4)
+    size = (side * columns, (side + 0.3 * bool(titles)) * rows + 0.6)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for axis, image, title in zip(grid.flat, shown, titles or [""] * len(array), strict=False):
         drawn = axis.imshow(image, cmap=DIVERGING, vmin=-scale, vmax=scale)
         axis.set_title(title, fontsize=9)
     for axis in grid.flat:
         axis.set_axis_off()
-    bar = figure.colorbar(drawn, ax=grid, shrink=0.85, pad=0.02, aspect=25)
+    bar = figure.colorbar(drawn, ax=grid, location="bottom", shrink=0.6, pad=0.04, aspect=40)
     bar.set_label(label if shared_scale else f"{label} / largest in image")
     bar.outline.set_visible(False)
     return figure

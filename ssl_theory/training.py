@@ -1,91 +1,59 @@
 """One training loop for the networks of the book, ensembles of tree networks and image encoders.
 
-The loop knows nothing of data: `loss(step)` draws its own batch. Everything else is torch's: optimisers,
-schedules, autocast, compilation. What it adds is a tidy history, a stop at the first number that is not
-finite, and checkpoints from which a run goes on as if it had never stopped.
+The loop knows nothing of data: `loss(step)` draws its own batch. Optimisers, schedules, autocast and
+compilation are torch's. What is added here is a tidy history, a stop at the first number that is not finite,
+and checkpoints from which a run goes on as if it had never stopped.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
+from ssl_theory import distributed
 from ssl_theory.checkpoints import (
+    CheckpointError,
     describe,
     load_checkpoint,
     random_state,
     restore_random_state,
     save_checkpoint,
 )
+from ssl_theory.devices import resolve_device
+from ssl_theory.nonfinite import NonFiniteError, Watch
 from ssl_theory.validation import require_integer
 
+__all__ = ["CheckpointError", "NonFiniteError", "fit", "resolve_device"]
+
+Loss = Callable[[int], Tensor]
+Measure = Callable[[int], Mapping[str, Any]]
+MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
+MakeSchedule = Callable[[Optimizer], LRScheduler]
 Precision = Literal["full", "bfloat16"]
-Row = dict[str, Any]
-
-
-class NonFiniteError(ArithmeticError):
-    """Training met a loss, a gradient or a weight that is NaN or infinite.
-
-    Attributes:
-        step: How many updates had been made before the one that failed.
-        loss: The loss of that step.
-        parameters: Names of the parameters whose gradient (or value) is not finite.
-    """
-
-    def __init__(self, step: int, loss: float, parameters: Sequence[str], what: str = "gradient") -> None:
-        self.step, self.loss, self.parameters = step, loss, tuple(parameters)
-        where = (
-            f"the {what} is not finite in {', '.join(parameters)}" if parameters else "the gradient is finite"
-        )
-        super().__init__(
-            f"training stopped at step {step}: the loss is {loss:g}, {where}; "
-            "check the inputs and try a smaller step size"
-        )
-
-
-def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device of that name.
-
-    Args:
-        name: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda" or "cuda:<index>".
-
-    Returns:
-        The device.
-
-    Raises:
-        ValueError: If the name is none of these, or the device is not there.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    present = ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
-    if name == "auto":
-        return torch.device("cuda" if count else "cpu")
-    if name not in present:
-        raise ValueError(
-            f"device must be auto or one of {', '.join(present)}, as torch {torch.__version__} finds here, "
-            f"got {name!r}"
-        )
-    return torch.device(name)
+Row = dict[str, float | int | str | bool | None]
 
 
 def fit(
     model: nn.Module,
-    loss: Callable[[int], Tensor],
+    loss: Loss,
     *,
     steps: int,
-    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-    schedule: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,
-    measure: Callable[[int], Mapping[str, Any]] | None = None,
+    optimizer: MakeOptimizer,
+    schedule: MakeSchedule | None = None,
+    measure: Measure | None = None,
     measure_every: int = 1,
     checkpoint: str | Path | None = None,
     checkpoint_every: int | None = None,
@@ -104,6 +72,10 @@ def fit(
     one does, if all randomness comes from `generators` or torch's global state. Ctrl-C lets the step finish
     and saves; a killed process loses what came after its last checkpoint.
 
+    Under torchrun every process calls this with its own share of the batch (see `ssl_theory.distributed`) and
+    the model wrapped in DistributedDataParallel; the first one writes the checkpoints, all read them, and
+    Ctrl-C acts at once.
+
     Args:
         model: Holds the parameters, on their device. For a `ReLUNetwork`, a ParameterList of clones of its
             weights (without clone() the list shares their memory), from which the loss builds the network.
@@ -121,7 +93,7 @@ def fit(
             configuration is refused.
         precision: "full" for the dtype of the parameters, "bfloat16" for autocast.
         compile: True, or a mode of torch.compile, compiles the model's forward pass when it is first called.
-        channels_last: Store images and convolution weights with the channels last.
+        channels_last: Store the model's image-shaped weights with the channels last.
         check_every: How often losses and gradients are checked to be finite; None for every step on the CPU
             and every 50 steps on a GPU, which would have to wait at each look. Always before a save.
         progress: Show a progress bar with the last measurements.
@@ -136,14 +108,12 @@ def fit(
         NonFiniteError: If a loss, gradient or weight is not finite; the last checkpoint is kept.
         CheckpointError: If the checkpoint is damaged or belongs to another run.
         OSError: If the checkpoint cannot be written; found out before the first step.
+        KeyboardInterrupt: On Ctrl-C, after saving.
     """
     steps = require_integer("steps", steps, 0)
     measure_every = require_integer("measure_every", measure_every, 1)
-    checkpoint_every = require_integer(
-        "checkpoint_every", max(1, steps // 20) if checkpoint_every is None else checkpoint_every, 1
-    )
-    if precision not in ("full", "bfloat16"):
-        raise ValueError(f"precision must be 'full' or 'bfloat16', got {precision!r}")
+    often = max(1, steps // 20) if checkpoint_every is None else checkpoint_every
+    checkpoint_every = require_integer("checkpoint_every", often, 1)
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile:
@@ -154,107 +124,106 @@ def fit(
 
     with (
         _deferred_interrupt(path is not None) as interrupted,
-        tqdm(total=steps, initial=start, disable=not progress) as bar,
+        tqdm(total=steps, initial=start, disable=not progress or distributed.rank() > 0) as bar,
     ):
         for step in range(start, steps + 1):
             if step % measure_every == 0 or step == steps:
-                run.measure(step, measure)
-                bar.set_postfix(run.latest())
-            if path and (
-                step == steps or (step > start and step % checkpoint_every == 0) or interrupted.is_set()
-            ):
+                rows = run.measure(step, measure)
+                if not bar.disable:
+                    bar.set_postfix(_means(rows))
+            stopping = interrupted.is_set()
+            if path and (stopping or step == steps or (step > start and step % checkpoint_every == 0)):
                 run.save(path, step)
-            if interrupted.is_set():
+            if stopping:
                 raise KeyboardInterrupt
             if step < steps:
                 run.update(step)
                 bar.update()
-    run.require_finite_weights(steps)
+    run.watch.look_at_weights(steps)
     return pd.DataFrame(run.rows)
 
 
 class _Run:
-    """What changes during training, with the pieces that change it."""
+    """What changes during training, and the pieces that change it."""
 
     def __init__(
         self,
         model: nn.Module,
-        loss: Callable[[int], Tensor],
-        optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-        schedule: Callable[[torch.optim.Optimizer], LRScheduler] | None,
+        loss: Loss,
+        optimizer: MakeOptimizer,
+        schedule: MakeSchedule | None,
         generators: Sequence[torch.Generator],
         precision: Precision,
         check_every: int | None,
         configuration: Mapping[str, Any] | None,
     ) -> None:
-        self.model, self.loss, self.generators, self.precision = model, loss, tuple(generators), precision
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        if not self.parameters:
+        self.model = model.module if isinstance(model, DistributedDataParallel) else model
+        self.loss, self.generators = loss, tuple(generators)
+        for index, generator in enumerate(self.generators):
+            if not isinstance(generator, torch.Generator):
+                raise TypeError(
+                    f"generators[{index}] must be a torch.Generator, got {type(generator).__name__}"
+                )
+        parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if not parameters:
             raise ValueError("model must have at least one parameter that requires a gradient, got none")
-        self.device = next(iter(self.parameters.values())).device
-        self.optimizer = optimizer(list(self.parameters.values()))
+        device = next(iter(parameters.values())).device.type
+        if precision not in ("full", "bfloat16"):
+            raise ValueError(f"precision must be 'full' or 'bfloat16', got {precision!r}")
+        self.autocast = torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+        self.optimizer = optimizer(list(parameters.values()))
         self.schedule = None if schedule is None else schedule(self.optimizer)
-        self.check_every = require_integer(
-            "check_every", (1 if self.device.type == "cpu" else 50) if check_every is None else check_every, 1
-        )
-        self.description = self._describe(configuration)
+        self.watch = Watch(parameters, (1 if device == "cpu" else 50) if check_every is None else check_every)
         self.rows: list[Row] = []
         self.measured = -1
-        self.losses: list[float] = []  # since the last measurement
-        self.unchecked: list[tuple[int, list[str], Tensor]] = []
+        self.description = self._describe(precision, configuration or {})
 
     def update(self, step: int) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            with self._autocast():
-                loss = self.loss(step)
-            _require_scalar(loss)
+            with self.autocast:
+                loss = _scalar(self.loss(step))
             loss.backward()  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError as error:
-            error.add_note(f"at step {step}: lower the batch or ensemble size, or try precision='bfloat16'")
+            error.add_note(f"At step {step}: lower the batch or ensemble size, or try precision='bfloat16'.")
             raise
-        self._watch(step, loss.detach())
+        self.watch.note(step, loss)
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
 
-    def measure(self, step: int, measure: Callable[[int], Mapping[str, Any]] | None) -> None:
-        if self.measured == step:  # by the run that was interrupted here
-            return
-        self._check()
-        mean = math.fsum(self.losses) / len(self.losses) if self.losses else math.nan
-        self.rows += _rows({"step": step, "loss": mean}, {} if measure is None else measure(step))
+    def measure(self, step: int, measure: Measure | None) -> list[Row]:
+        if self.measured == step:  # by the run that stopped here
+            return []
+        losses = distributed.everyones(self.watch.mean_loss())
+        first: Row = {"step": step, "loss": sum(losses) / len(losses)}
+        rows = _rows(first, {} if measure is None else measure(step))
+        self.rows += rows
         self.measured = step
-        self.losses.clear()
-
-    def latest(self) -> dict[str, float]:
-        # Means over the rows of the last measurement, for the progress bar.
-        rows = [row for row in self.rows if row["step"] == self.measured]
-        numbers = (
-            {k: [row[k] for row in rows] for k, v in rows[0].items() if isinstance(v, float)} if rows else {}
-        )
-        return {name: math.fsum(values) / len(values) for name, values in numbers.items()}
+        return rows
 
     def save(self, path: Path, step: int) -> None:
-        self._check()
-        self.require_finite_weights(step)
+        self.watch.look()
+        self.watch.look_at_weights(step)
+        own = (random_state(self.generators), self.watch.losses)
         state = {
             "description": self.description,
             "step": step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
-            "random": random_state(self.generators),
             "rows": self.rows,
             "measured": self.measured,
-            "losses": self.losses,
+            "own": distributed.everyones(own),
         }
-        save_checkpoint(path, state)
+        if distributed.rank() == 0:
+            save_checkpoint(path, state)
 
     def resume(self, path: Path, steps: int) -> int:
         # Without a file, save first: a path that cannot be written, or read back, is found out at once.
-        if not path.exists():
+        if distributed.everyones(not path.exists())[0]:
             self.save(path, 0)
+            distributed.everyones(None)
         state = load_checkpoint(path, self.description)
         if state["step"] > steps:
             raise ValueError(f"steps must be at least {state['step']}, which {path} has reached, got {steps}")
@@ -262,70 +231,29 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        restore_random_state(state["random"], self.generators)
-        self.rows, self.measured, self.losses = state["rows"], state["measured"], state["losses"]
+        self.rows, self.measured = state["rows"], state["measured"]
+        random, self.watch.losses = state["own"][distributed.rank()]
+        restore_random_state(random, self.generators)
         return int(state["step"])
 
-    def require_finite_weights(self, step: int) -> None:
-        bad = [name for name, p in self.parameters.items() if not bool(torch.isfinite(p).all())]
-        if bad:
-            raise NonFiniteError(step, self.losses[-1] if self.losses else math.nan, bad, "value")
-
-    def _watch(self, step: int, loss: Tensor) -> None:
-        # Keep the loss and the largest entry of each gradient where they are; look at them when it is time.
-        gradients = {n: p.grad for n, p in self.parameters.items() if p.grad is not None and p.numel()}
-        sizes = [torch.linalg.vector_norm(g, math.inf).double() for g in gradients.values()]
-        self.unchecked.append((step, list(gradients), torch.stack([loss.double(), *sizes])))
-        if len(self.unchecked) >= self.check_every:
-            self._check()
-
-    def _check(self) -> None:
-        if not self.unchecked:
-            return
-        values = iter(torch.cat([numbers for *_, numbers in self.unchecked]).tolist())
-        for step, names, _ in self.unchecked:
-            loss = next(values)
-            bad = [name for name, size in zip(names, values, strict=False) if not math.isfinite(size)]
-            if bad or not math.isfinite(loss):
-                raise NonFiniteError(step, loss, bad)
-            self.losses.append(loss)
-        self.unchecked.clear()
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "full":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def _describe(self, configuration: Mapping[str, Any] | None) -> dict[str, str]:
-        groups = self.optimizer.state_dict()["param_groups"]
+    def _describe(self, precision: str, configuration: Mapping[str, Any]) -> dict[str, str]:
+        try:
+            configuration = json.loads(json.dumps(configuration))
+        except TypeError as error:
+            raise TypeError(f"configuration must hold JSON's types only: {error}") from error
+        schedule, groups = self.schedule, self.optimizer.state_dict()["param_groups"]
         return describe(
             model={name: [str(t.dtype), *t.shape] for name, t in self.model.state_dict().items()},
             optimizer={"name": type(self.optimizer).__name__, "groups": groups},
-            schedule=None
-            if self.schedule is None
-            else {"name": type(self.schedule).__name__, **self.schedule.state_dict()},
+            schedule=schedule and {"name": type(schedule).__name__, **schedule.state_dict()},
             generators=[str(g.device) for g in self.generators],
-            precision=self.precision,
-            configuration=dict(configuration or {}),
+            processes=distributed.processes(),
+            precision=precision,
+            configuration=configuration,
         )
 
 
-def _rows(first: Row, metrics: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of one measurement: sequences become rows, scalars are repeated in each."""
-    if taken := first.keys() & metrics.keys():
-        raise ValueError(f"measure must not return columns named {sorted(first)}, got {sorted(taken)}")
-    columns = {n: v.tolist() if hasattr(v, "tolist") else v for n, v in metrics.items()}
-    columns = {
-        n: list(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for n, v in columns.items()
-    }
-    lengths = {n: len(v) for n, v in columns.items() if isinstance(v, list)}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"measure must return sequences of one length, got {lengths}")
-    count = next(iter(lengths.values()), 1)
-    return [{**first, **{n: v[i] if n in lengths else v for n, v in columns.items()}} for i in range(count)]
-
-
-def _require_scalar(loss: object) -> None:
+def _scalar(loss: object) -> Tensor:
     if not isinstance(loss, Tensor):
         raise TypeError(f"loss must return a scalar tensor, got {type(loss).__name__}")
     if loss.ndim or not loss.requires_grad:
@@ -333,6 +261,36 @@ def _require_scalar(loss: object) -> None:
             "loss must return a scalar tensor that depends on the parameters, "
             f"got shape {tuple(loss.shape)}, requires_grad={loss.requires_grad}"
         )
+    return loss
+
+
+def _rows(first: Row, metrics: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of one measurement: sequences become rows, scalars are repeated in each."""
+    if taken := first.keys() & metrics.keys():
+        raise ValueError(f"measure must not return columns named {sorted(first)}, got {sorted(taken)}")
+    columns = {name: _plain(value) for name, value in metrics.items()}
+    lengths = {name: len(column) for name, column in columns.items() if isinstance(column, list)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"measure must return sequences of one length, got {lengths}")
+    for name, column in columns.items():
+        for value in column if name in lengths else [column]:
+            if not isinstance(value, float | int | str | None):
+                raise TypeError(
+                    f"measure must return scalars and sequences of scalars, got {value!r} in {name!r}"
+                )
+    count = next(iter(lengths.values()), 1)
+    return [first | {n: c[i] if n in lengths else c for n, c in columns.items()} for i in range(count)]
+
+
+def _plain(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value  # tensors, arrays, series
+    return [_plain(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _means(rows: list[Row]) -> dict[str, float]:
+    """Return the mean of each column of floats; whole numbers are labels."""
+    table = pd.DataFrame(rows).select_dtypes("float")
+    return {str(name): float(mean) for name, mean in table.mean().items()}
 
 
 @contextmanager
@@ -344,8 +302,8 @@ def _deferred_interrupt(active: bool) -> Iterator[threading.Event]:
         pressed.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    here = threading.current_thread() is threading.main_thread()
-    if not (active and here and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
+    alone = distributed.processes() == 1 and threading.current_thread() is threading.main_thread()
+    if not (active and alone and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
         yield pressed
         return
     signal.signal(signal.SIGINT, note)

@@ -15,7 +15,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -69,7 +69,7 @@ def control(
     alt: str | Callable[..., str],
     labels: Mapping[str, str] | None = None,
     formats: Mapping[str, Format] | None = None,
-    **axes: Sequence[Any],
+    **axes: Iterable[Any],
 ) -> None:
     """Display sliders over the arguments of a drawing function, live or pre-rendered.
 
@@ -84,7 +84,8 @@ def control(
         **axes: One or two arguments of `draw`, each with the values it takes, in the order of the slider.
 
     Raises:
-        TypeError: If `draw` is not callable or returns something that is not a figure.
+        TypeError: If `draw` is not callable or returns something that is not a figure, or if an axis is not
+            a sequence.
         ValueError: If there are not one or two axes, an axis is empty, `labels` or `formats` name an
             unknown axis, `caption` or `alt` is empty or asks for an unknown axis, or if there are more
             pictures, or heavier ones, than a static page should carry.
@@ -102,7 +103,7 @@ def control(
     names = {name: (labels or {}).get(name, name) for name in values}
     describe = _describer(alt, {name: axis[0] for name, axis in values.items()})
 
-    def picture(hidden: bool = False, **point: Any) -> str:
+    def picture(hidden: bool, /, **point: Any) -> str:
         figure = draw(**point)
         if not isinstance(figure, Figure):
             raise TypeError(f"draw must return a matplotlib Figure, got {type(figure).__name__}")
@@ -119,16 +120,19 @@ def control(
 
 def _show(shown: ipywidgets.Widget | str) -> None:
     """Display a widget, or a string as HTML."""
-    display(HTML(shown) if isinstance(shown, str) else shown)  # type: ignore[no-untyped-call]
+    display(HTML(shown) if isinstance(shown, str) else shown)
 
 
-def _values(axes: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _values(axes: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
     """Return each axis' values as a list of plain Python objects."""
     if not 1 <= len(axes) <= 2:
         raise ValueError(f"axes must be one or two arguments of draw, got {list(axes)}")
-    values = {name: axis.tolist() if hasattr(axis, "tolist") else list(axis) for name, axis in axes.items()}
-    for name, axis in values.items():
-        if not axis:
+    values = {}
+    for name, axis in axes.items():
+        if not isinstance(axis, Iterable):
+            raise TypeError(f"{name} must be a sequence of values, got {type(axis).__name__}")
+        values[name] = axis.tolist() if hasattr(axis, "tolist") else list(axis)
+        if not values[name]:
             raise ValueError(f"{name} must have at least one value, got none")
     return values
 
@@ -179,7 +183,7 @@ def _static(
     if count > MAX_PICTURES:
         raise ValueError(f"axes must give at most {MAX_PICTURES} pictures in the built book, got {count}")
     points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
-    pictures = "\n".join(picture(hidden=i > 0, **point) for i, point in enumerate(points))
+    pictures = "\n".join(picture(i > 0, **point) for i, point in enumerate(points))
     if len(pictures) > MAX_BYTES:
         raise ValueError(
             f"pictures of a control must take at most {MAX_BYTES} bytes in the built book, "
@@ -228,5 +232,5 @@ def _live(
         )
         for name, axis in values.items()
     }
-    shown = ipywidgets.interactive_output(lambda **point: _show(picture(**point)), sliders)
+    shown = ipywidgets.interactive_output(lambda **point: _show(picture(False, **point)), sliders)
     return ipywidgets.VBox([*sliders.values(), shown, ipywidgets.HTMLMath(escape(caption))])

@@ -1,0 +1,150 @@
+"""The theme is deterministic and every shared plot shows what it was given."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+
+from ssl_theory import figures
+
+
+@pytest.fixture(autouse=True)
+def _theme() -> Iterator[None]:
+    with mpl.rc_context({"backend": "agg"}):
+        figures.use_theme()
+        yield
+        plt.close("all")
+
+
+def svg(figure: Figure) -> bytes:
+    data = io.BytesIO()
+    figure.savefig(data, format="svg", metadata=figures.SVG_METADATA)
+    return data.getvalue()
+
+
+def figure_of(ax: Axes) -> Figure:
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def test_two_runs_draw_the_same_bytes():
+    images = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    first, second = (svg(figures.image_grid(images, ["a", "b", "c"])) for _ in range(2))
+    assert first == second
+    assert b"<dc:date>" not in first
+
+
+def test_palette_is_made_of_distinct_colours():
+    assert len(set(figures.PALETTE)) == len(figures.PALETTE)
+    cycle = [mpl.colors.to_hex(entry["color"]).upper() for entry in mpl.rcParams["axes.prop_cycle"]]
+    assert cycle == [colour.upper() for colour in figures.PALETTE]
+
+
+def test_background_is_opaque_in_the_saved_picture():
+    figure = figure_of(figures.spectrum([1.0, 2.0]))
+    assert figure.get_facecolor() == mpl.colors.to_rgba(figures.PAPER)
+    assert f"fill: {figures.PAPER.lower()}".encode() in svg(figure)
+
+
+def test_to_array_detaches():
+    value = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    assert figures.to_array(value).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_image_grid_shows_zero_as_the_middle_colour(shared: bool):
+    images = np.stack([np.full((2, 3), 0.5), np.array([[0, -4.0, 1], [0, 2, 0]]), np.zeros((2, 3))])
+    figure = figures.image_grid(images, columns=2, shared_scale=shared)
+    drawn = [ax.images[0] for ax in figure.axes if ax.images]
+    assert len(drawn) == 3
+    for image, original in zip(drawn, images, strict=True):
+        low, high = image.get_clim()
+        assert low == -high == (-4.0 if shared else -1.0)
+        expected = original if shared or not original.any() else original / np.abs(original).max()
+        np.testing.assert_array_equal(image.get_array(), expected)
+
+
+def test_image_grid_hides_the_frames_of_empty_places():
+    figure = figures.image_grid(np.ones((4, 2, 2)), list("abcd"), columns=3)
+    bars = [ax for ax in figure.axes if any(isinstance(c, QuadMesh) for c in ax.collections)]
+    assert len(figure.axes) == 6 + len(bars)
+    assert [ax.get_title() for ax in figure.axes[:4]] == list("abcd")
+    assert not any(ax.axison for ax in figure.axes[:6])
+
+
+def test_spectrum_is_descending_from_index_one():
+    ax = figures.spectrum(torch.tensor([1.0, 3.0, 2.0]), label="before")
+    again = figures.spectrum([0.0], label="after", ax=ax)
+    assert again is ax
+    (before, after) = ax.lines
+    assert before.get_xdata().tolist() == [1, 2, 3]
+    assert before.get_ydata().tolist() == [3, 2, 1]
+    assert after.get_ydata().tolist() == [0]
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["before", "after"]
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+
+
+@pytest.mark.parametrize("slope", [1.0, 2.0, -0.5])
+def test_slope_line_passes_through_exact_powers(slope: float):
+    x = np.geomspace(1e-3, 10, 7)
+    ax = figures.loglog_slope(x, 3 * x**slope, slope, label="θ", xlabel="$s$", ylabel="$\\|\\theta\\|$")
+    line = ax.lines[1]
+    np.testing.assert_allclose(line.get_ydata(), 3 * np.asarray(line.get_xdata()) ** slope, rtol=1e-12)
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+
+
+def test_slope_line_does_not_follow_points_of_another_slope():
+    x = np.geomspace(1e-3, 1, 5)
+    low, high = figures.loglog_slope(x, x, 2.0).lines[1].get_ydata()
+    assert np.log(high / low) / np.log(1e3) == pytest.approx(2.0)
+
+
+def test_error_cases_shows_every_case_and_the_tolerance():
+    errors = {"exact zero": np.zeros(3), "rounding": torch.tensor([1e-16, 1e-15])}
+    ax = figures.error_cases(errors, 1e-12)
+    zero, rounding, tolerance = ax.lines
+    assert np.all(np.asarray(zero.get_xdata()) > 0)
+    assert np.asarray(rounding.get_xdata()).tolist() == pytest.approx([1e-16, 1e-15])
+    assert set(tolerance.get_xdata()) == {1e-12}
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(errors)
+
+
+def test_dense_layers_are_rasterised():
+    many = figures.error_cases({"a": np.full(figures.DENSE + 1, 1e-15)}, 1e-12).lines[0]
+    few = figures.error_cases({"a": np.full(figures.DENSE, 1e-15)}, 1e-12).lines[0]
+    assert many.get_rasterized()
+    assert not few.get_rasterized()
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: figures.image_grid(np.ones((2, 2))), r"images must have shape .*got \(2, 2\)"),
+        (lambda: figures.image_grid(np.ones((0, 2, 2))), r"images must .*got \(0, 2, 2\)"),
+        (lambda: figures.image_grid(np.ones((2, 2, 2)), ["a"]), "titles must be empty or .*2 images, got 1"),
+        (lambda: figures.image_grid(np.ones((2, 2, 2)), columns=0), "columns must be at least 1, got 0"),
+        (lambda: figures.spectrum(np.eye(2)), r"values must have shape \(n,\), got \(2, 2\)"),
+        (lambda: figures.loglog_slope([1.0], [1.0, 2.0], 2), r"x and y must share a shape"),
+        (lambda: figures.loglog_slope([1.0, 2.0], [1.0, 0.0], 2), "x and y must be positive"),
+        (lambda: figures.error_cases({}, 1e-12), "errors must hold at least one claim"),
+        (lambda: figures.error_cases({"a": [1.0]}, 0.0), "tolerance must be positive, got 0"),
+        (lambda: figures.error_cases({"a": [float("nan")]}, 1e-12), r"errors\['a'\] must be non-negative"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
