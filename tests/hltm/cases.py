@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ssl_theory.hltm import CategoricalTree, LatentTree, reference
+from ssl_theory.hltm import CategoricalTree, LatentTree, TreeNetwork, reference
 
 polarity_values = st.one_of(
     st.sampled_from([-1.0, 0.0, 1.0]), st.floats(-1.0, 1.0, allow_nan=False, allow_subnormal=False)
@@ -60,3 +60,27 @@ def laws_of(tree: CategoricalTree) -> list[reference.Law]:
 
 def table_of(tree: CategoricalTree) -> dict[reference.Configuration, float]:
     return reference.configurations(tree.parents, laws_of(tree))
+
+
+@st.composite
+def networks(draw: Any, max_nodes: int = 7, seeds_max: int = 2) -> tuple[LatentTree, TreeNetwork]:
+    """Return a tree with at least two nodes and networks of its shape, node sets of any sizes."""
+    tree = draw(latent_trees(max_nodes).filter(lambda tree: tree.nodes > 1))
+    g = torch.Generator().manual_seed(draw(seeds))
+    widths = {node: draw(st.integers(1, 3)) for node in tree.topology.inner}
+    net = TreeNetwork.random(
+        tree,
+        widths,
+        seeds=draw(st.integers(1, seeds_max)),
+        init=draw(st.sampled_from(["uniform", "standard"])),
+        bias=draw(st.booleans()),
+        normalise=draw(st.booleans()),
+        generator=g,
+    )
+    return tree, net
+
+
+def random_pixels(net: TreeNetwork, batch: int, seed: int = 0) -> Tensor:
+    """Return Gaussian pixels, so that no pre-activation is exactly 0."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(net.seeds, len(net.topology.leaves), batch, generator=g, dtype=torch.float64)
