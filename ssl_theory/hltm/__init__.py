@@ -1,5 +1,6 @@
 """Hierarchical latent trees: the model, its closed forms and tree-structured networks (T7–T11)."""
 
+from ssl_theory.hltm import lucky
 from ssl_theory.hltm.closed_forms import (
     LevelState,
     activation_covariance,
@@ -34,6 +35,7 @@ __all__ = [
     "activation_covariance",
     "child_vectors",
     "level_state",
+    "lucky",
     "node_operators",
     "pre_activation_gap",
     "sample_contrast",
