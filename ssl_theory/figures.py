@@ -50,7 +50,7 @@ _STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 144,
     "figure.facecolor": PAPER,
-    "figure.figsize": (6.4, 3.6),
+    "figure.figsize": (5.8, 3.4),
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "grid.color": "#E4E2DC",
@@ -131,7 +131,7 @@ def image_grid(
 
     columns = min(columns, len(array))
     rows = -(-len(array) // columns)
-    side = 6.4 / max(columns, 4)
+    side = 6.0 / max(columns, 4)
     size = (side * columns, (side + 0.3 * bool(titles)) * rows + 0.6)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for axis, image, title in zip(grid.flat, shown, titles or [""] * len(array), strict=False):
@@ -247,7 +247,7 @@ def error_cases(
         raise ValueError(f"tolerance must be positive, got {tolerance}")
     unit = np.finfo(np.float64).eps / 2
     if ax is None:
-        ax = plt.subplots(figsize=(6.4, 1.1 + 0.45 * len(errors)))[1]
+        ax = plt.subplots(figsize=(5.8, 1.1 + 0.45 * len(errors)))[1]
     spread = np.random.default_rng(0)  # only shifts points that would hide each other
     for row, (name, cases) in enumerate(errors.items()):
         values = to_array(cases).ravel()

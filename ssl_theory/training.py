@@ -33,6 +33,7 @@ from ssl_theory.checkpoints import (
     save_checkpoint,
 )
 from ssl_theory.devices import resolve_device
+from ssl_theory.history import Row, column_means, rows_of
 from ssl_theory.nonfinite import NonFiniteError, Watch
 from ssl_theory.validation import require_integer
 
@@ -43,7 +44,6 @@ Measure = Callable[[int], Mapping[str, Any]]
 MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 Precision = Literal["full", "bfloat16"]
-Row = dict[str, float | int | str | bool | None]
 
 
 def fit(
@@ -92,7 +92,8 @@ def fit(
         configuration: Whatever else makes this run what it is, in JSON's types; a checkpoint of another
             configuration is refused.
         precision: "full" for the dtype of the parameters, "bfloat16" for autocast.
-        compile: True, or a mode of torch.compile, compiles the model's forward pass when it is first called.
+        compile: True, or a mode of torch.compile: the model's forward pass is compiled for this run, when it
+            is first called.
         channels_last: Store the model's image-shaped weights with the channels last.
         check_every: How often losses and gradients are checked to be finite; None for every step on the CPU
             and every 50 steps on a GPU, which would have to wait at each look. Always before a save.
@@ -116,13 +117,12 @@ def fit(
     checkpoint_every = require_integer("checkpoint_every", often, 1)
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if compile:
-        model.compile(mode=compile if isinstance(compile, str) else None)
     run = _Run(model, loss, optimizer, schedule, generators, precision, check_every, configuration)
     path = None if checkpoint is None else Path(checkpoint)
     start = 0 if path is None else run.resume(path, steps)
 
     with (
+        _compiled(run.model, compile),
         _deferred_interrupt(path is not None) as interrupted,
         tqdm(total=steps, initial=start, disable=not progress or distributed.rank() > 0) as bar,
     ):
@@ -130,7 +130,7 @@ def fit(
             if step % measure_every == 0 or step == steps:
                 rows = run.measure(step, measure)
                 if not bar.disable:
-                    bar.set_postfix(_means(rows))
+                    bar.set_postfix(column_means(rows))
             stopping = interrupted.is_set()
             if path and (stopping or step == steps or (step > start and step % checkpoint_every == 0)):
                 run.save(path, step)
@@ -179,16 +179,16 @@ class _Run:
         self.description = self._describe(precision, configuration or {})
 
     def update(self, step: int) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
         try:
+            self.optimizer.zero_grad(set_to_none=True)
             with self.autocast:
                 loss = _scalar(self.loss(step))
             loss.backward()  # type: ignore[no-untyped-call]
-        except torch.OutOfMemoryError as error:
+            self.watch.note(step, loss)
+            self.optimizer.step()
+        except torch.cuda.OutOfMemoryError as error:
             error.add_note(f"At step {step}: lower the batch or ensemble size, or try precision='bfloat16'.")
             raise
-        self.watch.note(step, loss)
-        self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
 
@@ -197,7 +197,7 @@ class _Run:
             return []
         losses = distributed.everyones(self.watch.mean_loss())
         first: Row = {"step": step, "loss": sum(losses) / len(losses)}
-        rows = _rows(first, {} if measure is None else measure(step))
+        rows = rows_of(first, {} if measure is None else measure(step))
         self.rows += rows
         self.measured = step
         return rows
@@ -264,33 +264,19 @@ def _scalar(loss: object) -> Tensor:
     return loss
 
 
-def _rows(first: Row, metrics: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of one measurement: sequences become rows, scalars are repeated in each."""
-    if taken := first.keys() & metrics.keys():
-        raise ValueError(f"measure must not return columns named {sorted(first)}, got {sorted(taken)}")
-    columns = {name: _plain(value) for name, value in metrics.items()}
-    lengths = {name: len(column) for name, column in columns.items() if isinstance(column, list)}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"measure must return sequences of one length, got {lengths}")
-    for name, column in columns.items():
-        for value in column if name in lengths else [column]:
-            if not isinstance(value, float | int | str | None):
-                raise TypeError(
-                    f"measure must return scalars and sequences of scalars, got {value!r} in {name!r}"
-                )
-    count = next(iter(lengths.values()), 1)
-    return [first | {n: c[i] if n in lengths else c for n, c in columns.items()} for i in range(count)]
-
-
-def _plain(value: Any) -> Any:
-    value = value.tolist() if hasattr(value, "tolist") else value  # tensors, arrays, series
-    return [_plain(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
-def _means(rows: list[Row]) -> dict[str, float]:
-    """Return the mean of each column of floats; whole numbers are labels."""
-    table = pd.DataFrame(rows).select_dtypes("float")
-    return {str(name): float(mean) for name, mean in table.mean().items()}
+@contextmanager
+def _compiled(model: nn.Module, mode: bool | str) -> Iterator[None]:
+    """Let calls of the model run compiled. Module.compile leaves a Sequential as it is, without a word."""
+    before = vars(model).get("forward")
+    if mode:
+        model.forward = torch.compile(model.forward, mode=mode if isinstance(mode, str) else None)
+    try:
+        yield
+    finally:
+        if mode:
+            del model.forward
+        if before is not None:
+            model.forward = before
 
 
 @contextmanager

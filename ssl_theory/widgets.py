@@ -161,6 +161,7 @@ def _image(figure: Figure, alt: str, hidden: bool) -> str:
     """Return the figure as an <img> that carries its own data: SVG or palette PNG, whichever is smaller."""
     svg, png, small = io.BytesIO(), io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata=SVG_METADATA)
+    figure.set_layout_engine("none")  # the places that the first drawing found are kept
     figure.savefig(png, format="png", dpi=PNG_DPI)
     Image.open(png).convert("RGB").quantize(128).save(small, format="png", optimize=True)
     kind, data = min(("svg+xml", svg.getvalue()), ("png", small.getvalue()), key=lambda pair: len(pair[1]))

@@ -71,8 +71,8 @@ def test_without_gradients_through_the_gathered_negatives_it_is_another(
 def test_training_follows_one_process(results: list[dict[str, Any]]) -> None:
     expected = Run().fit(None, 6)
     for result in results:
-        assert relative_error(result["whole"]["losses"], expected["losses"]) < 1e-10
-        for weight, one in zip(result["whole"]["weights"], expected["weights"], strict=True):
+        assert relative_error(result["training"]["losses"], expected["losses"]) < 1e-10
+        for weight, one in zip(result["training"]["weights"], expected["weights"], strict=True):
             assert relative_error(weight, one) < 1e-10
 
 

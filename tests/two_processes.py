@@ -26,18 +26,20 @@ def encoder() -> nn.Module:
 class Run:
     """InfoNCE over two views, each anchor against the second views of the whole batch."""
 
-    def __init__(self, *, negatives: Any = distributed.gather) -> None:
+    def __init__(self, *, negatives: Any = distributed.gather, noise: float = 0.0) -> None:
         self.model = encoder()
         alone = distributed.processes() == 1
         self.wrapped = self.model if alone else DistributedDataParallel(self.model)
         self.generator = torch.Generator().manual_seed(1)
-        self.negatives = negatives
+        self.own = torch.Generator().manual_seed(distributed.rank())
+        self.negatives, self.noise = negatives, noise
 
     def loss(self, _: int) -> Tensor:
         objects = torch.randn(BATCH, 5, generator=self.generator, dtype=torch.float64)
         noise = torch.randn(2, BATCH, 5, generator=self.generator, dtype=torch.float64)
         views = [distributed.share(objects + 0.3 * e) for e in noise]
         anchors, positives = self.wrapped(torch.cat(views)).chunk(2)
+        anchors = anchors + self.noise * torch.randn(3, generator=self.own, dtype=torch.float64)
         others = self.negatives(positives)
         distances = 0.5 * (anchors[:, None] - others).square().sum(-1)
         own = torch.arange(len(anchors)) + distributed.rank() * len(anchors)
@@ -63,7 +65,7 @@ class Run:
             optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9),
             checkpoint=checkpoint,
             checkpoint_every=2,
-            generators=[self.generator],
+            generators=[self.generator, self.own],
         )
         losses = torch.tensor(history["loss"][1:].tolist(), dtype=torch.float64)
         return {"losses": losses, "weights": list(self.model.parameters())}
@@ -74,10 +76,11 @@ def main(folder: Path) -> None:
         results = {
             "gradient": Run().gradient(),
             "cut off": Run(negatives=lambda z: distributed.gather(z.detach())).gradient(),
-            "whole": Run().fit(folder / "whole.ckpt", 6),
+            "training": Run().fit(None, 6),
+            "whole": Run(noise=1.0).fit(None, 6),
         }
-        Run().fit(folder / "run.ckpt", 3)
-        results["resumed"] = Run().fit(folder / "run.ckpt", 6)
+        Run(noise=1.0).fit(folder / "run.ckpt", 3)
+        results["resumed"] = Run(noise=1.0).fit(folder / "run.ckpt", 6)
         results["embeddings"] = distributed.gather(torch.full((2, 1), float(distributed.rank())))
         torch.save(results, folder / f"rank{distributed.rank()}.pt")
 

@@ -8,12 +8,20 @@ from ssl_theory.operators.dense import (
     residue,
     within_variance,
 )
+from ssl_theory.operators.matrix_free import WeightOperator, linear_operator
+from ssl_theory.operators.modules import module_operator
+from ssl_theory.operators.spectra import gram_spectrum, top_eigenvalues
 
 __all__ = [
+    "WeightOperator",
     "between_variance",
     "covariance_operator",
     "expected_loss",
+    "gram_spectrum",
     "leading_operator",
+    "linear_operator",
+    "module_operator",
     "residue",
+    "top_eigenvalues",
     "within_variance",
 ]

@@ -9,6 +9,7 @@ Laplacian Λ = diag(Σ_v s_{uv}) − s.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,15 +20,35 @@ from ssl_theory.losses import ContrastiveLoss, half_squared_distances
 from ssl_theory.validation import require_integer
 
 Part = Literal["exact", "leading", "between", "within"]
-Form = Callable[[Tensor], Tensor]
-"""A symmetric linear map over views: (N, A, m) -> (N, A, m), acting on the first two dimensions."""
+Map = Callable[[Tensor], Tensor]
 
 MAX_EVALUATIONS = 2**27
 _CHUNK = 2**21
 
 
-def form_of(part: Part, outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss, negatives: int = 1) -> Form:
-    """Return Λ of one of the book's operators as a function.
+@dataclass(frozen=True)
+class PairForm:
+    """Λ of one operator: a symmetric map over objects (their augmentation means) or over all views.
+
+    Attributes:
+        apply: t -> Λ t on the first dimension, (N, m) -> (N, m) or (N·A, m) -> (N·A, m).
+        over_objects: Which of the two.
+    """
+
+    apply: Map
+    over_objects: bool
+
+    def __call__(self, t: Float[Tensor, "N A m"]) -> Float[Tensor, "N A m"]:
+        """Return Λ t over views; a map over objects sees their means and hands each view an equal share."""
+        if self.over_objects:
+            return (self.apply(t.mean(1)) / t.shape[1]).unsqueeze(1).expand(t.shape)
+        return self.apply(t.flatten(0, 1)).reshape(t.shape)
+
+
+def form_of(
+    part: Part, outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss, negatives: int = 1
+) -> PairForm:
+    """Return Λ of one of the book's operators.
 
     Args:
         part: "exact" (the covariance operator of the loss), "leading" (its weighted covariance),
@@ -37,20 +58,25 @@ def form_of(part: Part, outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss
         negatives: H, the number of independent negatives.
 
     Returns:
-        The map t -> Λ t for t of shape (N, A, m).
+        The form.
 
     Raises:
         ValueError: If `part` is unknown, or enumerating the negatives is out of reach.
     """
-    if part == "within":
-        return lambda t: (t - t.mean(1, keepdim=True)) / (t.shape[0] * t.shape[1])
+    n, a, _ = outputs.shape
     if part == "between":
-        return _over_objects(lambda m: (m - m.mean(0)) / m.shape[0])
+        return PairForm(lambda m: (m - m.mean(0)) / n, over_objects=True)
     if part == "leading":
-        return _over_objects(_laplacian(_leading_weights(outputs, loss, negatives)))
+        return PairForm(_laplacian(leading_weights(outputs, loss, negatives)), over_objects=True)
+    if part == "within":
+
+        def centre(t: Tensor) -> Tensor:
+            views = t.reshape(n, a, -1)
+            return ((views - views.mean(1, keepdim=True)) / (n * a)).reshape(t.shape)
+
+        return PairForm(centre, over_objects=False)
     if part == "exact":
-        laplacian = _laplacian(_exact_weights(outputs, loss, negatives))
-        return lambda t: laplacian(t.flatten(0, 1)).reshape(t.shape)
+        return PairForm(_laplacian(_exact_weights(outputs, loss, negatives)), over_objects=False)
     raise ValueError(f"part must be 'exact', 'leading', 'between' or 'within', got {part!r}")
 
 
@@ -139,20 +165,17 @@ def _exact_weights(outputs: Tensor, loss: ContrastiveLoss, negatives: int) -> Te
     return signed.reshape(n * a, n * a) / (n * a)
 
 
-def _leading_weights(outputs: Tensor, loss: ContrastiveLoss, negatives: int) -> Tensor:
-    """Return the weights ξ̄ of pairs of objects: ξ at r+ = 0 and r- = r̄, the distance of the mean outputs."""
+def leading_weights(
+    outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss, negatives: int = 1
+) -> Float[Tensor, "N N"]:
+    """Return the weights of pairs of objects: E[Σ_k ξ̄_k; x'_k = j]/N, with ξ̄ at r+ = 0 and r- = r̄."""
     means = outputs.mean(1)
     r_neg = half_squared_distances(means, means)
     _, neg = mean_pair_weights(loss, torch.zeros_like(r_neg[:, :1]), r_neg, negatives)
     return neg / means.shape[0]
 
 
-def _laplacian(weights: Tensor) -> Form:
+def _laplacian(weights: Tensor) -> Map:
     symmetric = 0.5 * (weights + weights.mT)
     degree = symmetric.sum(1, keepdim=True)
     return lambda t: degree * t - symmetric @ t
-
-
-def _over_objects(form: Form) -> Form:
-    """Return a map over objects lifted to views: it sees means over views, each view gets its result."""
-    return lambda t: (form(t.mean(1)) / t.shape[1]).unsqueeze(1).expand(t.shape)

@@ -30,10 +30,10 @@ def glued_pictures(notebook: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def write_pictures(app: Sphinx) -> None:
-    """Write the glued figures of every notebook of the source folder to pictures/, if they changed."""
-    folder = Path(app.srcdir) / "pictures"
-    for path in sorted(Path(app.srcdir).rglob("*.ipynb")):
+def write_pictures(source: Path) -> None:
+    """Write the glued figures of every notebook under `source` to its folder pictures/, if they changed."""
+    folder = source / "pictures"
+    for path in sorted(source.rglob("*.ipynb")):
         for key, svg in glued_pictures(json.loads(path.read_text(encoding="utf-8"))).items():
             folder.mkdir(exist_ok=True)
             target = folder / f"{key}.svg"
@@ -47,5 +47,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     Returns:
         That pages may be read and written in parallel.
     """
-    app.connect("builder-inited", write_pictures)
+    app.connect("builder-inited", lambda app: write_pictures(Path(app.srcdir)))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,1 @@
+"""From notebooks to a book: execution, cache, ledger, HTML, and the command line."""

@@ -1,0 +1,75 @@
+"""The canonical form of a notebook: no outputs, no traces of a run, stable ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+INJECTED = "injected-parameters"
+
+_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+_KEPT = ("mystnb", "tags")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a notebook's JSON."""
+    notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return notebook
+
+
+def dump(notebook: dict[str, Any]) -> str:
+    """Return a notebook's text as it is written to files."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def tags(cell: dict[str, Any]) -> list[str]:
+    """Return the tags of a cell."""
+    found: list[str] = cell["metadata"].get("tags", [])
+    return found
+
+
+def canonical(notebook: dict[str, Any]) -> str:
+    """Return the canonical text: what the notebook's source is, executed or not.
+
+    Outputs, counts, injected parameters and all metadata but tags and captions are dropped; ids count cells.
+    """
+    cells: list[dict[str, Any]] = []
+    for cell in notebook["cells"]:
+        if INJECTED in tags(cell):
+            continue
+        kept = {key: cell["metadata"][key] for key in _KEPT if cell["metadata"].get(key)}
+        source = "".join(cell["source"]).rstrip("\n").splitlines(keepends=True)
+        clean = {"cell_type": cell["cell_type"], "id": f"cell-{len(cells):02d}", "metadata": kept}
+        if cell["cell_type"] == "code":
+            clean |= {"execution_count": None, "outputs": []}
+        cells.append(clean | {"source": source})
+    return dump({"cells": cells, "metadata": _METADATA, "nbformat": 4, "nbformat_minor": 5})
+
+
+def scrub(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Return an executed notebook without times, paths and traces of the machine that ran it."""
+    cells: list[dict[str, Any]] = []
+    for cell in notebook["cells"]:
+        metadata = {key: cell["metadata"][key] for key in _KEPT if cell["metadata"].get(key)}
+        if INJECTED in tags(cell):
+            metadata["tags"] = [INJECTED, "remove-cell"]
+        outputs = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
+        ran = {"outputs": outputs} if cell["cell_type"] == "code" else {}
+        cells.append(cell | {"id": f"cell-{len(cells):02d}", "metadata": metadata} | ran)
+    return notebook | {"cells": cells, "metadata": _METADATA}
+
+
+def not_canonical(folder: Path, *, fix: bool = False) -> list[Path]:
+    """Return the notebooks below a folder that are not in canonical form, after mending them if asked to."""
+    wrong = []
+    for path in sorted(folder.rglob("*.ipynb")):
+        text = canonical(read(path))
+        if text != path.read_text(encoding="utf-8"):
+            wrong.append(path)
+            if fix:
+                path.write_text(text, encoding="utf-8")
+    return wrong

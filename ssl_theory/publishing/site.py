@@ -1,0 +1,148 @@
+"""From executed chapters and pages to HTML: assembly, MathJax, Jupyter Book, and a look at the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import distribution, version
+from pathlib import Path
+
+from ssl_theory.publishing import ledger
+from ssl_theory.publishing.catalogue import Book, Chapter
+from ssl_theory.publishing.errors import BuildError
+from ssl_theory.publishing.ledger import Entry
+
+RENDERERS = ("jupyter-book", "myst-nb", "Sphinx", "sphinx-book-theme", "sphinx-exercise", "sphinx-proof")
+MATHJAX = "sphinx-mathjax-offline"
+
+Files = dict[Path, bytes]
+
+
+def render(
+    book: Book,
+    executed: Mapping[Chapter, Path],
+    entries: list[Entry],
+    build: Path,
+    repository_url: str | None = None,
+) -> Path:
+    """Build the HTML, or leave it as it is when nothing that goes into it has changed.
+
+    Args:
+        book: The book's source, a checkout.
+        executed: The chapters with their executed notebooks.
+        entries: The ledger.
+        build: The folder that everything generated goes to.
+        repository_url: Address to put in the place of the one in _config.yml.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        BuildError: If Jupyter Book warns or fails, or a page shows a broken reference.
+    """
+    config = configuration(book, repository_url)
+    sources = assemble(book, executed, entries)
+    index, stamp_file = build / "_build" / "html" / "index.html", build / "site.json"
+    stamp = _stamp(sources, config)
+    if index.exists() and stamp_file.exists() and json.loads(stamp_file.read_text()) == stamp:
+        return index
+    stamp_file.unlink(missing_ok=True)
+    _sync(build / "book", sources)
+    _sync(build / "web", web_files(book))
+    (build / "_config.yml").write_text(config, encoding="utf-8")
+    _jupyter_book(build)
+    require_no_broken_reference(build / "_build" / "html")
+    stamp_file.write_text(json.dumps(stamp), encoding="utf-8")
+    return index
+
+
+def configuration(book: Book, repository_url: str | None = None) -> str:
+    """Return _config.yml, with another address of the repository if one is given."""
+    text = (book.require_checkout() / "_config.yml").read_text(encoding="utf-8")
+    if repository_url is None:
+        return text
+    return re.sub(
+        r"^(repository:\n\s+url: ).*$", lambda m: m.group(1) + repository_url, text, count=1, flags=re.M
+    )
+
+
+def assemble(book: Book, executed: Mapping[Chapter, Path], entries: list[Entry]) -> Files:
+    """Return the files of build/book: pages, assets, executed chapters and the ledger page."""
+    files = {
+        path.relative_to(book.folder): path.read_bytes()
+        for path in _tree(book.folder)
+        if path.suffix not in (".ipynb", ".py")
+    }
+    for chapter, path in executed.items():
+        files[Path(f"{chapter.place}.ipynb")] = path.read_bytes()
+    name = Path("ledger.md")
+    if name in files:
+        files[name] = ledger.page(files[name].decode(), entries, executed).encode()
+    return files
+
+
+def web_files(book: Book) -> Files:
+    """Return the files that every page loads: the book's own, and MathJax with its fonts."""
+    assets = book.folder / "assets"
+    files = {path.relative_to(assets): path.read_bytes() for path in _tree(assets) if path.suffix != ".py"}
+    target = Path("vendor", "mathjax")
+    for entry in distribution(MATHJAX).files or []:
+        if entry.name == "tex-chtml.js":
+            files[target / entry.name] = entry.read_binary()
+        elif entry.parent.name == "woff-v2":
+            files[target / "output" / "chtml" / "fonts" / "woff-v2" / entry.name] = entry.read_binary()
+    if target / "tex-chtml.js" not in files:
+        raise BuildError(f"the package {MATHJAX} carries no tex-chtml.js")
+    return files
+
+
+def require_no_broken_reference(html: Path) -> None:
+    """Raise BuildError naming each page with a reference that did not resolve, which Sphinx lets pass."""
+    broken = [path.name for path in html.rglob("*.html") if "(???)" in path.read_text(encoding="utf-8")]
+    if broken:
+        raise BuildError(f"unresolved equation references, shown as (???), in {', '.join(sorted(broken))}")
+
+
+def _tree(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith((".", "__")) for part in path.parts):
+            yield path
+
+
+def _sync(folder: Path, files: Files) -> None:
+    """Make a folder hold exactly these files, touching only those that differ."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.relative_to(folder) not in files:
+            path.unlink()
+    for name, content in files.items():
+        target = folder / name
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+
+
+def _stamp(sources: Files, config: str) -> dict[str, str]:
+    digest = hashlib.sha256(config.encode())
+    for path in (*sorted(Path(__file__).parent.glob("*.py")),):
+        digest.update(path.read_bytes())
+    for name, content in sorted(sources.items()):
+        digest.update(name.as_posix().encode() + content)
+    return {"content": digest.hexdigest()} | {name: version(name) for name in (*RENDERERS, MATHJAX)}
+
+
+def _jupyter_book(build: Path) -> None:
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "-W"]
+    command += ["--keep-going", str(build / "book"), "--path-output", str(build)]
+    command += ["--config", str(build / "_config.yml"), "--toc", str((build / "book" / "_toc.yml").resolve())]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    (build / "site.log").write_text(log, encoding="utf-8")
+    if done.returncode != 0:
+        lines = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|[Ee]xception", line)]
+        told = "\n    ".join(dict.fromkeys(lines or log.splitlines()[-10:]))
+        raise BuildError(f"Jupyter Book stopped; the whole log is {build / 'site.log'}\n    {told}")

@@ -1,0 +1,211 @@
+"""Drives headless Chromium over a built site, cut off from every other machine, and notes what it finds."""
+
+from __future__ import annotations
+
+import functools
+import io
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 900}
+
+_LOOK, _FAINT = (
+    (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("look.js", "contrast.js")
+)
+
+
+def find_browser() -> str | None:
+    """Return the path of a Chromium on this machine, or None."""
+    return next((path for path in map(shutil.which, NAMES) if path), None)
+
+
+@dataclass
+class Visit:
+    """What one page showed."""
+
+    page: str
+    seen: dict[str, Any]
+    problems: list[str] = field(default_factory=list)  # console errors, exceptions, failed responses
+    outside: list[str] = field(default_factory=list)  # requests that left the site
+    controls: list[str] = field(
+        default_factory=list
+    )  # what went wrong with a control; one "" each if nothing
+    overflow: int = 0  # pixels by which the page is wider than a phone
+    brightness: dict[str, float] = field(default_factory=dict)  # mean in [0, 255], by colour scheme
+    contrast: dict[str, float] = field(default_factory=dict)  # standard deviation, by colour scheme
+    faint: list[str] = field(default_factory=list)  # words too close in colour to their ground
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve a folder on a free local port.
+
+    Yields:
+        The address, with a slash at its end.
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def launch(executable: str) -> Iterator[Browser]:
+    """Start the browser.
+
+    Yields:
+        The browser, without a page.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def pages(folder: Path) -> list[str]:
+    """Return the pages of a site as relative paths, without the theme's templates and redirects."""
+    found = {path.relative_to(folder): path for path in folder.rglob("*.html")}
+    return sorted(
+        page.as_posix()
+        for page, path in found.items()
+        if not page.parts[0].startswith("_")
+        and 'http-equiv="Refresh"' not in path.read_text(encoding="utf-8")
+    )
+
+
+def visit(context: BrowserContext, base: str, name: str) -> Visit:
+    """Return what a page shows, how its controls move, and how it looks on a phone and in the dark."""
+    found = Visit(name, {})
+    page = context.new_page()
+
+    def block(route: Route) -> None:
+        found.outside.append(route.request.url)
+        route.abort()
+
+    page.route(lambda url: not url.startswith((base, "data:", "blob:")), block)
+    page.on("pageerror", lambda error: found.problems.append(str(error)))
+    page.on("console", lambda m: found.problems.append(m.text) if m.type == "error" else None)
+    page.on("response", lambda r: found.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    page.set_viewport_size(DESK)
+    page.emulate_media(color_scheme="light")
+    page.goto(base + name, wait_until="load")
+    found.seen = page.evaluate(_LOOK)
+    found.controls = [_try_control(box) for box in page.locator(".ssl-control").all()]
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        _measure(page, scheme, found)
+    page.set_viewport_size(PHONE)
+    found.overflow = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    page.close()
+    return found
+
+
+def _measure(page: Page, scheme: str, found: Visit) -> None:
+    page.evaluate("window.scrollTo(0, 0)")
+    pixels = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"), dtype=float)
+    found.brightness[scheme], found.contrast[scheme] = pixels.mean(), pixels.std()
+    found.faint += [f"{scheme}: {words}" for words in page.evaluate(_FAINT)]
+
+
+def _try_control(box: Locator) -> str:
+    """Return what goes wrong, if anything, when each slider of a control is moved by key and by mouse."""
+
+    def state() -> tuple[list[str | None], list[str | None], list[str | None]]:
+        visible = [p for p in box.locator("img").all() if p.is_visible()]
+        return (
+            [p.get_attribute("src") for p in visible],
+            [p.get_attribute("alt") for p in visible],
+            [s.get_attribute("aria-valuetext") for s in box.locator("input").all()],
+        )
+
+    def compare(before: Any, how: str, index: int) -> str:
+        after = state()
+        if len(after[0]) != 1:
+            return f"{how} on slider {index}: {len(after[0])} pictures at once"
+        names = ("picture", "alternative text", "spoken value")
+        same = [name for name, old, new in zip(names, before, after, strict=True) if old == new]
+        if same:
+            return f"{how} on slider {index}: {', '.join(same)} did not change"
+        written = [o.inner_text() for o in box.locator("output").all()]
+        return "" if written == after[2] else f"{how} on slider {index}: shows {written}, says {after[2]}"
+
+    if not box.is_visible():
+        return "not visible"
+    for index, slider in enumerate(box.locator("input[type=range]").all()):
+        slider.scroll_into_view_if_needed()
+        before = state()
+        slider.focus()
+        slider.press("ArrowRight")
+        if wrong := compare(before, "arrow key", index):
+            return wrong
+        slider.press("Home")
+        place = slider.bounding_box()
+        assert place is not None
+        slider.click(position={"x": place["width"] - 3, "y": place["height"] / 2})
+        if wrong := compare(before, "mouse", index):
+            return wrong
+        slider.press("Home")
+        if state() != before:
+            return f"home key on slider {index}: not back at the start"
+    return ""
+
+
+def broken_links(folder: Path, base: str, found: Visit) -> list[str]:
+    """Return the links of a visited page that lead to no file, or to no element, of the site."""
+    broken = []
+    for link in found.seen["links"]:
+        if not link.startswith(base):
+            continue
+        parts = urlsplit(link)
+        target = folder / unquote(parts.path).lstrip("/")
+        target = target / "index.html" if target.is_dir() else target
+        if not target.is_file() or (parts.fragment and unquote(parts.fragment) not in _ids(target)):
+            broken.append(link.removeprefix(base))
+    return broken
+
+
+@functools.cache
+def _ids(path: Path) -> frozenset[str]:
+    from bs4 import BeautifulSoup
+
+    if path.suffix != ".html":
+        return frozenset()
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    return frozenset(str(tag["id"]) for tag in soup.find_all(id=True)) | {""}

@@ -1,0 +1,54 @@
+"""Figures glued in a chapter reach the pages as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ssl_theory.publishing import pictures
+
+HIDDEN = pictures.PREFIX + pictures.SVG
+
+
+def glued(key: str, mime: str, data: str) -> nbformat.NotebookNode:
+    return new_output("display_data", {mime: data}, metadata={"scrapbook": {"name": key, "mime_prefix": ""}})
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    outputs = [
+        glued("hidden", HIDDEN, "<svg>1</svg>"),
+        glued("shown", pictures.SVG, "<svg>2</svg>"),
+        glued("number", pictures.PREFIX + "text/plain", "3.0"),
+        new_output("display_data", {pictures.SVG: "<svg>4</svg>"}),
+        new_output("stream", text="words"),
+    ]
+    notebook = new_notebook(cells=[new_markdown_cell("text"), new_code_cell("1", outputs=outputs)])
+    (tmp_path / "part").mkdir()
+    nbformat.write(notebook, tmp_path / "part" / "chapter.ipynb")
+    return tmp_path
+
+
+def test_each_glued_figure_becomes_one_file(source):
+    pictures.write_pictures(source)
+    files = {path.name: path.read_text() for path in (source / "pictures").iterdir()}
+    assert files == {"hidden.svg": "<svg>1</svg>", "shown.svg": "<svg>2</svg>"}
+
+
+def test_unchanged_figure_is_not_written_again(source):
+    pictures.write_pictures(source)
+    kept, changed = (source / "pictures" / name for name in ("hidden.svg", "shown.svg"))
+    changed.write_text("old")
+    kept.chmod(0o400)
+    before = kept.stat().st_mtime_ns
+    pictures.write_pictures(source)
+    assert kept.stat().st_mtime_ns == before
+    assert changed.read_text() == "<svg>2</svg>"
+
+
+def test_book_without_glued_figures_gets_no_folder(tmp_path):
+    pictures.write_pictures(tmp_path)
+    assert list(tmp_path.iterdir()) == []
