@@ -11,6 +11,7 @@ from ssl_theory.hltm.closed_forms import (
 )
 from ssl_theory.hltm.ensemble import TreeEnsemble
 from ssl_theory.hltm.exact import ExactTree
+from ssl_theory.hltm.metrics import Ceilings, belief_ceilings, best_correlations, exact_ceilings
 from ssl_theory.hltm.model import LatentModel, Triples
 from ssl_theory.hltm.moments import MAX_CONFIGURATIONS, LeafMoments
 from ssl_theory.hltm.network import Trace, TreeNetwork
@@ -21,6 +22,7 @@ from ssl_theory.hltm.tree import CategoricalTree, LatentTree
 __all__ = [
     "MAX_CONFIGURATIONS",
     "CategoricalTree",
+    "Ceilings",
     "ExactTree",
     "LatentModel",
     "LatentTree",
@@ -33,7 +35,10 @@ __all__ = [
     "TreeNetwork",
     "Triples",
     "activation_covariance",
+    "belief_ceilings",
+    "best_correlations",
     "child_vectors",
+    "exact_ceilings",
     "level_state",
     "lucky",
     "node_operators",
