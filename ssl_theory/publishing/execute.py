@@ -48,7 +48,7 @@ class Run:
     finished: str
 
 
-def execute(chapter: Chapter, output: Path, parameters: Mapping[str, Any], seconds: float | None) -> None:
+def execute(chapter: Chapter, output: Path, parameters: Mapping[str, Any], seconds: int | None) -> None:
     """Run a chapter and write the executed notebook, free of paths and times.
 
     Args:
@@ -75,13 +75,13 @@ def execute(chapter: Chapter, output: Path, parameters: Mapping[str, Any], secon
                 kernel_name="python3",
                 progress_bar=False,
                 execution_timeout=seconds,
-                extra_arguments=["--log-level=40"],  # of the kernel, whose warnings are not the chapter's
+                extra_arguments=["--log-level=50"],  # of the kernel, whose warnings are not the chapter's
             )
         except PapermillExecutionError as error:
             raise BuildError(_cell_error(chapter, error)) from error
         except CellTimeoutError as error:
             raise BuildError(
-                f"{chapter.name}: a cell ran for more than {seconds:g} s: {_last_line(error)}"
+                f"{chapter.name}: a cell ran for more than {seconds} s: {_last_line(error)}"
             ) from error
         except DeadKernelError as error:
             raise BuildError(f"{chapter.name}: the kernel died {_last_cell(draft)}") from error
@@ -117,7 +117,7 @@ class Runner:
         *,
         jobs: int,
         force: bool = False,
-        seconds: float | None = None,
+        seconds: int | None = None,
     ) -> list[Failure]:
         """Execute chapters, several at once, and skip those that are up to date.
 
@@ -143,7 +143,7 @@ class Runner:
         run = self.runs.get(chapter.name)
         return run is not None and run.key == key(chapter, parameters) and self.output(chapter).exists()
 
-    def _one(self, chapter: Chapter, parameters: Mapping[str, Any], seconds: float | None) -> Failure | None:
+    def _one(self, chapter: Chapter, parameters: Mapping[str, Any], seconds: int | None) -> Failure | None:
         self.report(f"{chapter.name:16} running")
         start, identity = time.perf_counter(), key(chapter, parameters)
         limit = seconds or CELL_SECONDS[parameters.get("profile", "quick")]

@@ -143,6 +143,6 @@ def _jupyter_book(build: Path) -> None:
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     (build / "site.log").write_text(log, encoding="utf-8")
     if done.returncode != 0:
-        lines = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|[Ee]xception", line)]
+        lines = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
         told = "\n    ".join(dict.fromkeys(lines or log.splitlines()[-10:]))
         raise BuildError(f"Jupyter Book stopped; the whole log is {build / 'site.log'}\n    {told}")

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ssl_theory.publishing import notebooks
+from ssl_theory.publishing.catalogue import find_book
+from tests.publishing.books import code, text, write_chapter
+
+CHAPTERS = find_book(Path(__file__)).chapters()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_chapters_in_the_repository_are_canonical(name: str) -> None:
+    path = CHAPTERS[name].path
+    same = path.read_text(encoding="utf-8") == notebooks.canonical(notebooks.read(path))
+    assert same, f"{path} has outputs or is not canonical: run ssl-theory notebooks --fix"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_chapters_declare_their_scale_and_state_their_theorems(name: str) -> None:
+    cells = notebooks.read(CHAPTERS[name].path)["cells"]
+    tagged = ["".join(c["source"]) for c in cells if "parameters" in notebooks.tags(c)]
+    assert len(tagged) == 1
+    assert all(f"{parameter} = " in tagged[0] for parameter in ("profile", "seed", "device"))
+    prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    for theorem in CHAPTERS[name].theorem_ids:
+        assert f":label: {theorem.lower().replace('.', '-')}\n" in prose, theorem
+    assert CHAPTERS[name].theorem_ids
+    assert "{prf:proof}" in prose
+    assert prose.count("{exercise}") >= 2
+    assert prose.count("{solution}") == prose.count("{exercise}")
+    assert prose.count(":class: dropdown") >= prose.count("{solution}")
+    assert any(f"{{cite{kind}}}" in prose for kind in ("", ":t", ":p"))
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_code_cells_are_short_and_pictures_described(name: str) -> None:
+    for index, cell in enumerate(notebooks.read(CHAPTERS[name].path)["cells"]):
+        if cell["cell_type"] == "code":
+            assert len(cell["source"]) <= 40, f"cell {index} has {len(cell['source'])} lines"
+        figure = cell["metadata"].get("mystnb", {}).get("figure")
+        if figure:
+            assert figure["caption"], index
+            assert figure["name"].startswith("fig-"), index
+            assert cell["metadata"]["mystnb"]["image"]["alt"], index
+
+
+def test_an_executed_notebook_is_restored_byte_for_byte(tmp_path: Path) -> None:
+    chapter = write_chapter(tmp_path, "one", ["print(1)", "x = 'ü'\n\n\nx"])
+    source = chapter.path.read_text(encoding="utf-8")
+    ran = json.loads(source)
+    ran["cells"].insert(2, code("seed = 5", notebooks.INJECTED) | {"id": "abc"})
+    for cell in ran["cells"]:
+        cell["metadata"]["papermill"] = {"start_time": "2020-01-01"}
+        cell["metadata"]["execution"] = {"iopub.status.idle": "2020"}
+        if cell["cell_type"] == "code":
+            cell |= {
+                "execution_count": 3,
+                "outputs": [{"output_type": "stream", "name": "stdout", "text": "1"}],
+            }
+    ran["metadata"]["papermill"] = {"input_path": "/somewhere"}
+    assert notebooks.canonical(ran) == source
+    scrubbed = notebooks.dump(notebooks.scrub(ran))
+    assert notebooks.canonical(json.loads(scrubbed)) == source
+    assert not any(trace in scrubbed for trace in ("2020", "/somewhere", "start_time", '"execution"'))
+    assert '"remove-cell"' in scrubbed
+
+
+def test_captions_and_tags_survive() -> None:
+    cell = code("1", "hide-input") | {
+        "metadata": {"tags": ["hide-input"], "mystnb": {"image": {"alt": "a"}}, "x": 1}
+    }
+    kept = json.loads(notebooks.canonical({"cells": [text("# A\n\n"), cell]}))["cells"]
+    assert kept[0]["source"] == ["# A"]
+    assert kept[1]["metadata"] == {"tags": ["hide-input"], "mystnb": {"image": {"alt": "a"}}}
+    assert [c["id"] for c in kept] == ["cell-00", "cell-01"]
+
+
+def test_what_is_not_canonical_is_named_and_mended(tmp_path: Path) -> None:
+    good = write_chapter(tmp_path, "good", ["1"])
+    bad = write_chapter(tmp_path, "part/bad", ["1"])
+    bad.path.write_text(bad.path.read_text(encoding="utf-8").replace("null", "3"), encoding="utf-8")
+    assert notebooks.not_canonical(tmp_path) == [bad.path]
+    assert notebooks.not_canonical(tmp_path, fix=True) == [bad.path]
+    assert notebooks.not_canonical(tmp_path) == []
+    assert good.path.exists()

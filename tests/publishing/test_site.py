@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ssl_theory.publishing import site
+from ssl_theory.publishing.errors import BuildError, UsageError
+from ssl_theory.publishing.server import server
+from tests.publishing.books import write_book
+
+CONFIG = "title: A book\nrepository:\n  url: https://example.org/old\n  branch: main\n"
+
+
+def test_pages_are_assembled_without_sources_of_chapters(tmp_path: Path) -> None:
+    book = write_book(tmp_path, {"part/one": ["1"]})
+    (book.folder / "assets").mkdir()
+    (book.folder / "assets" / "book.css").write_text("p {}", encoding="utf-8")
+    (book.folder / "ledger.md").write_text("# L\n\n<!-- ledger -->\n", encoding="utf-8")
+    ran = tmp_path / "ran.ipynb"
+    ran.write_text('{"cells": []}', encoding="utf-8")
+    files = site.assemble(book, {book.chapters()["one"]: ran}, [])
+    assert files[Path("part/one.ipynb")] == b'{"cells": []}'
+    assert b"**0 checks**" in files[Path("ledger.md")]
+    assert set(map(str, files)) == {
+        "_toc.yml",
+        "welcome.md",
+        "ledger.md",
+        "assets/book.css",
+        "part/one.ipynb",
+    }
+    web = site.web_files(book)
+    assert web[Path("book.css")] == b"p {}"
+    assert b"MathJax" in web[Path("vendor/mathjax/tex-chtml.js")]
+    assert sum("woff-v2" in str(name) for name in web) > 20
+    assert sum(map(len, web.values())) < 3e6
+
+
+def test_the_repository_has_one_address_that_can_be_replaced(tmp_path: Path) -> None:
+    book = write_book(tmp_path, {}, CONFIG)
+    assert site.configuration(book) == CONFIG
+    assert site.configuration(book, "https://example.org/new") == CONFIG.replace("old", "new")
+
+
+def test_only_what_differs_is_written(tmp_path: Path) -> None:
+    site._sync(tmp_path, {Path("a/b"): b"1", Path("c"): b"2"})
+    before = (tmp_path / "c").stat().st_mtime_ns
+    site._sync(tmp_path, {Path("a/d"): b"1", Path("c"): b"2"})
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"d", "c"}
+    assert (tmp_path / "c").stat().st_mtime_ns == before
+
+
+def test_unresolved_references_are_named(tmp_path: Path) -> None:
+    (tmp_path / "fine.html").write_text("<p>(1)</p>", encoding="utf-8")
+    site.require_no_broken_reference(tmp_path)
+    (tmp_path / "broken.html").write_text("<p>(???)</p>", encoding="utf-8")
+    with pytest.raises(BuildError, match=r"unresolved equation references.*broken.html"):
+        site.require_no_broken_reference(tmp_path)
+
+
+def test_the_site_is_rendered_once_and_warnings_stop_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = write_book(tmp_path, {})
+    rendered: list[Path] = []
+
+    def pretend(build: Path) -> None:
+        rendered.append(build)
+        (build / "_build" / "html").mkdir(parents=True, exist_ok=True)
+        (build / "_build" / "html" / "index.html").write_text("<p>", encoding="utf-8")
+
+    monkeypatch.setattr(site, "_jupyter_book", pretend)
+    build = tmp_path / "build"
+    (book.folder / "assets").mkdir()
+    for _ in range(2):
+        site.render(book, {}, [], build)
+    assert len(rendered) == 1
+    (book.folder / "welcome.md").write_text("# Welcome back\n", encoding="utf-8")
+    site.render(book, {}, [], build)
+    assert len(rendered) == 2
+    monkeypatch.undo()
+    (book.folder / "welcome.md").write_text("# Welcome\n\n{ref}`nowhere`\n", encoding="utf-8")
+    with pytest.raises(BuildError, match=r"(?s)Jupyter Book stopped.*nowhere"):
+        site.render(book, {}, [], build)
+    assert not (build / "site.json").exists()
+
+
+def test_the_book_is_served(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no built book"):
+        server(tmp_path)
+    (tmp_path / "index.html").write_text("hello", encoding="utf-8")
+    with server(tmp_path) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{running.server_port}/index.html"
+        with urllib.request.urlopen(address) as answer:
+            assert answer.read() == b"hello"
+        with pytest.raises(UsageError, match=f"port {running.server_port} cannot be used"):
+            server(tmp_path, running.server_port)
+        running.shutdown()
