@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ssl_theory.hltm.network import TreeNetwork
 from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
+from ssl_theory.validation import require_integer
 
 _SIMPLE = SimpleContrastive()
 
@@ -84,6 +85,8 @@ def node_operators(
     contrast: Float[Tensor, "S batch"],
     root_polarity: Float[Tensor, "..."],
     loss: ContrastiveLoss = _SIMPLE,
+    *,
+    chunk: int = 4096,
 ) -> NodeOperators:
     """Compute Δ_μ of every node, g and the factor.
 
@@ -94,6 +97,7 @@ def node_operators(
             ones (`ExactTree.contrast`) or those of a sample (`sample_contrast`).
         root_polarity: ρ_0, a scalar or shape (S,).
         loss: The loss whose ξ̄ is taken, with one negative.
+        chunk: Columns of the batch worked on at once; the Jacobians of all nodes fill the memory.
 
     Returns:
         The operators.
@@ -107,17 +111,25 @@ def node_operators(
             f"contrast must have shape (S, batch) = {(leaves.shape[0], leaves.shape[-1])}, "
             f"got {tuple(contrast.shape)}"
         )
-    trace = net.trace(leaves)
-    gaps = []
-    for level, inputs, jacobian in zip(net.levels, trace.inputs, net.jacobians(trace), strict=True):
-        weights = contrast.repeat_interleave(len(level.nodes), 0).unsqueeze(1)
-        flat = jacobian.flatten(1, 2) @ (inputs * weights).mT
-        gaps.append(flat.view(*jacobian.shape[:3], -1))
-    output_gap = (trace.output * contrast.unsqueeze(1)).sum(-1)
+    require_integer("chunk", chunk, 1)
+    parts = zip(torch.split(leaves, chunk, -1), torch.split(contrast, chunk, -1), strict=True)
+    sums = [torch.stack(terms).sum(0) for terms in zip(*(_gaps(net, x, c) for x, c in parts), strict=True)]
+    output_gap, *gaps = sums
     distance = 0.5 * output_gap.square().sum(1)
     xi = loss.pair_weights(torch.zeros_like(distance), distance.unsqueeze(1)).squeeze(1)
     spread = (1.0 - root_polarity.to(distance) ** 2) / 4.0
     return NodeOperators(net, gaps, output_gap, (spread * xi).expand_as(distance))
+
+
+def _gaps(net: TreeNetwork, leaves: Tensor, contrast: Tensor) -> list[Tensor]:
+    """Return the share of g, then that of Δ_μ per level, of some columns of the batch."""
+    trace = net.trace(leaves)
+    shares = [(trace.output * contrast.unsqueeze(1)).sum(-1)]
+    for level, inputs, jacobian in zip(net.levels, trace.inputs, net.jacobians(trace), strict=True):
+        weights = contrast.repeat_interleave(len(level.nodes), 0).unsqueeze(1)
+        flat = jacobian.flatten(1, 2) @ (inputs * weights).mT
+        shares.append(flat.view(*jacobian.shape[:3], -1))
+    return shares
 
 
 def sample_contrast(root: Int[Tensor, "S batch"], dtype: torch.dtype) -> Float[Tensor, "S batch"]:

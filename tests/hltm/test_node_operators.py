@@ -148,6 +148,15 @@ def test_a_sample_approaches_the_exact_operators(generator: torch.Generator) -> 
     assert float(((estimates.mean(0) - exact.gaps[1]).abs() / error.clamp_min(1e-9)).max()) < 6.0
 
 
+def test_chunks_add_up(generator: torch.Generator) -> None:
+    tree = LatentTree.regular(3, polarity=(0.5, 1.0), generator=generator)
+    net = TreeNetwork.random(tree, 3, seeds=2, bias=True, normalise=True, generator=generator)
+    world, whole = exact_operators(tree, net)
+    parts = node_operators(net, world.pixels, world.contrast, world.root_polarity, chunk=100)
+    for one, other in zip(parts.updates(), whole.updates(), strict=True):
+        assert relative_error(one, other) < TOL
+
+
 @pytest.mark.bad_input
 def test_bad_contrasts(generator: torch.Generator) -> None:
     net = TreeNetwork.random([-1, 0, 0], 2, generator=generator)
