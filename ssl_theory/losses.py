@@ -20,6 +20,8 @@ from torch.nn import functional as F
 
 from ssl_theory.validation import require_float_tensor, require_rank, require_real, require_same_kind
 
+_ROOM = 2**22  # numbers in a block of differences
+
 
 @runtime_checkable
 class ContrastiveLoss(Protocol):
@@ -142,9 +144,15 @@ def half_squared_distances(
 ) -> Float[Tensor, "*batch N M"]:
     """Return r(u, v) = ½‖u − v‖² for all pairs, (..., N, n_L), (..., M, n_L) -> (..., N, M).
 
-    The differences are formed explicitly: expanding the square would lose half the digits of close pairs.
+    The differences are formed explicitly, some rows at a time: expanding the square would lose half the
+    digits of close pairs.
     """
-    return 0.5 * (left.unsqueeze(-2) - right.unsqueeze(-3)).square().sum(-1)
+    rows = max(1, _ROOM // max(1, right.numel()))
+    parts = [
+        0.5 * (some.unsqueeze(-2) - right.unsqueeze(-3)).square().sum(-1)
+        for some in torch.split(left, rows, dim=-2)
+    ]
+    return torch.cat(parts, -2)
 
 
 def _check_distances(r_pos: Tensor, r_neg: Tensor) -> None:

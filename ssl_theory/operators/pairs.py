@@ -22,7 +22,7 @@ from ssl_theory.validation import require_integer
 Part = Literal["exact", "leading", "between", "within"]
 Map = Callable[[Tensor], Tensor]
 
-MAX_EVALUATIONS = 2**27
+MAX_EVALUATIONS = 2**29
 _CHUNK = 2**21
 
 
@@ -96,7 +96,7 @@ def mean_pair_weights(
         each sums to E Σ_k ξ_k.
 
     Raises:
-        ValueError: If the enumeration would take more than 2^27 evaluations.
+        ValueError: If the enumeration would take more than 2^29 evaluations.
     """
     pos, neg = torch.zeros_like(r_pos), torch.zeros_like(r_neg)
     tuples = negative_tuples(r_pos, r_neg, negatives)
@@ -114,7 +114,7 @@ def negative_tuples(r_pos: Tensor, r_neg: Tensor, negatives: int) -> Tensor:
 
     Raises:
         TypeError: If `negatives` is not an integer.
-        ValueError: If it is less than 1, or P·A·Q^H·H exceeds 2^27.
+        ValueError: If it is less than 1, or P·A·Q^H·H exceeds 2^29.
     """
     negatives = require_integer("negatives", negatives, 1)
     evaluations = r_pos.numel() * r_neg.shape[1] ** negatives * negatives
