@@ -139,6 +139,41 @@ class InfoNCE:
         return torch.cat([torch.zeros_like(relative[..., :1]), relative], -1)
 
 
+def nt_xent(
+    first: Float[Tensor, "B n_L"], second: Float[Tensor, "B n_L"], temperature: float
+) -> Float[Tensor, ""]:
+    """Return SimCLR's NT-Xent loss: InfoNCE on normalised outputs with the 2B − 2 in-batch negatives.
+
+    On unit vectors r = 1 − cosine, so the loss of an anchor is `InfoNCE` of its distances; both views of each
+    object serve as anchor, and the negatives are both views of the other objects.
+    Source: Chen et al., arXiv:2002.05709.
+
+    Args:
+        first: Outputs of one view of B ≥ 2 objects; a zero output is left as it is.
+        second: Outputs of another view of the same objects.
+        temperature: τ > 0.
+
+    Returns:
+        The mean over the 2B anchors.
+
+    Raises:
+        TypeError: If an output is no float tensor or dtypes differ.
+        ValueError: If shapes or devices differ, B < 2, or τ is not positive and finite.
+    """
+    temperature = require_real("temperature", temperature, above=0.0)
+    require_float_tensor("first", first)
+    require_same_kind("second", second, "first", first)
+    if first.ndim != 2 or first.shape[0] < 2 or second.shape != first.shape:
+        raise ValueError(
+            f"first and second must share a shape (B ≥ 2, n_L), got {tuple(first.shape)} and "
+            f"{tuple(second.shape)}"
+        )
+    unit = F.normalize(torch.cat([first, second]), dim=-1)
+    logits = unit @ unit.mT / temperature
+    positive = logits.diagonal(first.shape[0]).repeat(2)
+    return (logits.fill_diagonal_(-torch.inf).logsumexp(-1) - positive).mean()
+
+
 def half_squared_distances(
     left: Float[Tensor, "*batch N n_L"], right: Float[Tensor, "*batch M n_L"]
 ) -> Float[Tensor, "*batch N M"]:

@@ -17,6 +17,7 @@ from ssl_theory.losses import (
     SimpleContrastive,
     SoftTriplet,
     half_squared_distances,
+    nt_xent,
 )
 from ssl_theory.reference import PairWeights
 from tests.cases import IDS, LOSSES, lists, seeds
@@ -124,6 +125,33 @@ def test_gradcheck(loss: ContrastiveLoss, _xi: PairWeights) -> None:
     assert gradcheck(loss, distances(3, 2, 1))
 
 
+@given(st.integers(2, 5), st.integers(1, 4), seeds, temperatures)
+def test_nt_xent_is_cross_entropy_and_infonce_term_by_term(b: int, n: int, seed: int, tau: float) -> None:
+    g = torch.Generator().manual_seed(seed)
+    first, second = torch.randn(2, b, n, generator=g, dtype=torch.float64)
+    unit = F.normalize(torch.cat([first, second]), dim=-1)
+    cosines = unit @ unit.mT
+    own, others = torch.eye(2 * b, dtype=torch.bool), torch.arange(2 * b)
+    labels = (others + b) % (2 * b)
+    expected = F.cross_entropy((cosines / tau).masked_fill(own, -torch.inf), labels)
+    assert relative_error(nt_xent(first, second, tau), expected) < TOL
+    r = half_squared_distances(unit, unit)
+    r_neg = torch.stack([r[i][(others != i) & (others != labels[i])] for i in range(2 * b)])
+    terms = InfoNCE(tau)(r[others, labels], r_neg)
+    assert relative_error(nt_xent(first, second, tau), terms.mean()) < 1e-11
+
+
+def test_nt_xent_gradient_and_collapse(generator: torch.Generator) -> None:
+    first, second = torch.randn(2, 3, 2, generator=generator, dtype=torch.float64).unbind(0)
+    assert gradcheck(lambda u, v: nt_xent(u, v, 0.5), (first.requires_grad_(), second.requires_grad_()))
+    same = torch.ones(4, 3, dtype=torch.float64, requires_grad=True)
+    value = nt_xent(same, same, 0.5)
+    assert value.item() == pytest.approx(math.log(7))
+    value.backward()
+    assert torch.isfinite(same.grad).all()
+    assert torch.isfinite(nt_xent(torch.zeros(2, 2), torch.zeros(2, 2), 0.01))
+
+
 def test_distances_of_close_pairs_keep_their_digits() -> None:
     left = torch.tensor([[1e8, 0.0]], dtype=torch.float64)
     right = torch.tensor([[1e8, 1e-3], [1e8, 2e-3]], dtype=torch.float64)
@@ -172,6 +200,16 @@ def test_bad_distances(p: Tensor, n: Tensor, error: type[Exception], message: st
             loss(p, n)
         with pytest.raises(error, match=message):
             loss.pair_weights(p, n)
+
+
+@pytest.mark.bad_input
+def test_bad_batches() -> None:
+    with pytest.raises(ValueError, match=r"first and second must share a shape \(B ≥ 2, n_L\)"):
+        nt_xent(torch.ones(1, 2), torch.ones(1, 2), 1.0)
+    with pytest.raises(TypeError, match="second must have the dtype of first"):
+        nt_xent(torch.ones(2, 2), torch.ones(2, 2).double(), 1.0)
+    with pytest.raises(ValueError, match="temperature must be finite and greater than 0, got 0.0"):
+        nt_xent(torch.ones(2, 2), torch.ones(2, 2), 0.0)
 
 
 @pytest.mark.bad_input
