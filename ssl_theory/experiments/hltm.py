@@ -7,16 +7,17 @@ that the belief sets, the norm of the node's operator, and how much of the updat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ssl_theory.devices import resolve_device
 from ssl_theory.hltm.ensemble import TreeEnsemble
@@ -29,6 +30,7 @@ from ssl_theory.validation import require_integer, require_real
 
 LossName = Literal["infonce", "simple", "positives", "shared-weight"]
 Optimizer = Literal["sgd", "adam"]
+Schedule = Literal["constant", "cosine"]
 EnsembleLoss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -50,7 +52,8 @@ class TreeExperiment:
             the softmax of the batch's mean distances, which gives all pairs of a batch one weight.
         temperature: τ.
         optimizer: "sgd" or "adam".
-        rate: Step size.
+        rate: Step size at the start.
+        schedule: "constant", or "cosine" for a step size that falls to 0 along half a cosine.
         init: How weights are drawn, see `TreeNetwork.random`.
         bias: Whether neurons have biases.
         normalise: Whether the output is divided by its norm.
@@ -75,6 +78,7 @@ class TreeExperiment:
     temperature: float = 0.1
     optimizer: Optimizer = "sgd"
     rate: float = 0.1
+    schedule: Schedule = "constant"
     init: Init = "standard"
     bias: bool = True
     normalise: bool = True
@@ -91,6 +95,7 @@ class TreeExperiment:
         require_real("temperature", self.temperature, above=0.0)
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _require_one_of("schedule", self.schedule, get_args(Schedule))
 
 
 def run(
@@ -227,10 +232,13 @@ class _Group:
 
     def train(self, checkpoint: Path | None, progress: bool) -> pd.DataFrame:
         experiment = self.experiment
+        total = experiment.epochs * experiment.steps
+        cosine = partial(CosineAnnealingLR, T_max=max(1, total))
         rows = fit(
             self.net,
             lambda _: self.batch_loss(experiment.batch).sum(),  # each seed descends its own loss
-            steps=experiment.epochs * experiment.steps,
+            steps=total,
+            schedule=cosine if experiment.schedule == "cosine" else None,
             optimizer=partial(OPTIMIZERS[experiment.optimizer], lr=experiment.rate),
             measure=self.measure,
             measure_every=experiment.steps,
@@ -344,6 +352,6 @@ def _distance(left: Tensor, right: Tensor) -> Tensor:
     return 0.5 * (left - right).square().sum(1)
 
 
-def _require_one_of(name: str, value: str, allowed: Mapping[Any, Any]) -> None:
+def _require_one_of(name: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

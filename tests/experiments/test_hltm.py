@@ -66,6 +66,18 @@ def test_same_seed_same_rows_and_other_seed_others() -> None:
     assert not run(replace(TINY, seed=1), device="cpu")["correlation"].equals(one["correlation"])
 
 
+def test_a_cosine_ends_with_small_steps() -> None:
+    """The step before the last has 2 % of the first one's size; the weights hardly move there."""
+    constant, cosine = (
+        run(replace(TINY, epochs=8, schedule=s), device="cpu") for s in ("constant", "cosine")
+    )
+    last = [
+        table[table["epoch"] >= 7].groupby("epoch")["operator_norm"].sum() for table in (constant, cosine)
+    ]
+    moved = [abs(norms[8] / norms[7] - 1.0) for norms in last]
+    assert moved[1] < moved[0]
+
+
 def test_seeds_are_split_into_groups() -> None:
     rows = run(TINY, device="cpu", together=2)
     assert sorted(set(rows["seed"])) == [0, 1, 2]
@@ -157,6 +169,7 @@ def test_shared_weight_gives_every_pair_of_a_batch_the_same_weight() -> None:
         ({"temperature": float("nan")}, ValueError, "temperature must be finite"),
         ({"loss": "nce"}, ValueError, "loss must be one of infonce, simple, positives, shared-weight"),
         ({"optimizer": "lion"}, ValueError, "optimizer must be one of sgd, adam, got 'lion'"),
+        ({"schedule": "step"}, ValueError, "schedule must be one of constant, cosine, got 'step'"),
         ({"evaluation": 3}, ValueError, "evaluation must be at least 64"),
     ],
 )

@@ -47,6 +47,13 @@ def test_paley_zygmund_holds(a: torch.Tensor, t: float, seed: int) -> None:
     assert lucky.paley_zygmund(t, lucky.kurtosis(a)) <= high
 
 
+@given(st.floats(0.1, 0.99), st.floats(0.001, 0.999))
+def test_paley_zygmund_holds_where_it_is_nearly_tight(t: float, p: float) -> None:
+    """Y² is just below t² except with probability p; its mean is 1."""
+    rare = (1.0 - t**2 * (1.0 - p)) / p
+    assert lucky.paley_zygmund(t, t**4 * (1.0 - p) + rare**2 * p) <= p
+
+
 @given(vectors, seeds)
 def test_nothing_lies_beyond_the_support(a: torch.Tensor, seed: int) -> None:
     g = torch.Generator().manual_seed(seed)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ssl_theory.hltm import CategoricalTree, LatentModel, LatentTree, TreeEnsemble
+from ssl_theory.hltm.sampling import inner_bounds
 from tests.hltm.cases import categorical_trees, latent_trees, seeds
 
 DRAWS = 20_000
@@ -113,6 +114,7 @@ def test_polarity_zero_forgets_the_parent(generator: torch.Generator) -> None:
 def test_a_state_of_probability_zero_is_never_drawn(generator: torch.Generator) -> None:
     law = [0.1] * 10 + [0.0]  # the running sum of ten tenths falls short of 1
     tree = CategoricalTree([-1, 0], [None, [law] * 11], law)
+    assert float(inner_bounds(tree.root_law)[9]) > 1.0
     assert int(tree.sample(100_000, generator=generator).max()) == 9
 
 
