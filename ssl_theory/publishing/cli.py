@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ssl_theory.publishing import ledger, notebooks, parameters
-from ssl_theory.publishing.catalogue import Book, find_book
+from ssl_theory.publishing.catalogue import Book, Chapter, find_book
 from ssl_theory.publishing.errors import BuildError, UsageError
+from ssl_theory.publishing.lock import lock
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -52,34 +53,43 @@ def list_chapters(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run one chapter with other parameters and write the executed notebook."""
-    from ssl_theory.publishing.execute import CELL_SECONDS, execute, static_environment
+    from ssl_theory.publishing.execute import CELL_SECONDS, execute
+    from ssl_theory.publishing.runner import processors
 
-    chapter = find_book().chapter(options.chapter)
+    book = find_book()
+    chapter = book.chapter(options.chapter)
     values = parameters.parse(chapter, options.parameter)
-    output = options.output or Path(f"{chapter.name}.ipynb")
-    if output.is_dir() or str(options.output or "").endswith(os.sep):
+    output = options.output or Path()
+    if output.suffix != ".ipynb":
         output = output / f"{chapter.name}.ipynb"
-    if output.resolve() == chapter.path.resolve():
-        raise UsageError(f"the output {output} would replace the chapter itself; choose another with -o")
-    with static_environment(1):
-        execute(chapter, output, values, CELL_SECONDS[values.get("profile", "quick")])
+    if output.resolve().is_relative_to(book.folder.resolve()):
+        raise UsageError(f"the output {output} would lie among the book's sources; choose another with -o")
+    seconds = CELL_SECONDS[values.get("profile", "quick")]
+    for warning in execute(chapter, output, values, seconds=seconds, threads=processors()):
+        print(f"warned: {warning}")
     print(ledger.table(ledger.records(output)))
     print(f"{chapter.name} ran to its end: {output}")
 
 
 def build(options: argparse.Namespace) -> None:
     """Execute what changed, write the ledger, and build the HTML."""
-    from ssl_theory.publishing.execute import Runner
-
     book = find_book()
     folder = _build_folder(book)
-    chapters = book.chapters()
+    work = {chapter: parameters.parse(chapter, options.parameter) for chapter in book.chapters().values()}
     folder.mkdir(exist_ok=True)
+    with lock(folder):
+        _build(book, folder, work, options)
+
+
+def _build(
+    book: Book, folder: Path, work: Mapping[Chapter, Mapping[str, Any]], options: argparse.Namespace
+) -> None:
+    from ssl_theory.publishing.runner import Runner, processors
+
     runner = Runner(folder, report=lambda line: print(line, flush=True))
-    work = {chapter: parameters.parse(chapter, options.parameter) for chapter in chapters.values()}
-    failures = runner.run(work, jobs=options.jobs, force=options.force)
+    failures = runner.run(work, jobs=options.jobs or processors(), force=options.force)
     if failures:
-        raise BuildError("\n".join(["the book was not built", *(failure.message for failure in failures)]))
+        raise BuildError("\n".join(["the book was not built", *failures]))
     executed = {chapter: runner.output(chapter) for chapter in work}
     entries = ledger.collect(executed)
     ledger.write(entries, folder / "ledger.json")
@@ -139,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("chapter")
     one.add_argument("-o", "--output", type=Path, help="file or folder of the executed notebook")
     whole = add("build", build)
-    whole.add_argument("-j", "--jobs", type=_positive, default=os.cpu_count() or 1, help="chapters at a time")
+    whole.add_argument("-j", "--jobs", type=_positive, help="chapters at a time; one for each processor")
     whole.add_argument("--force", action="store_true", help="execute chapters that are up to date too")
     whole.add_argument("--repository-url", help="address to put in the place of the one in _config.yml")
     for sub in (one, whole):

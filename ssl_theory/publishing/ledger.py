@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
         The records, chapter by chapter.
 
     Raises:
-        BuildError: If a claimed check never ran, or a chapter with claims is not in the book.
+        BuildError: If a claimed check never ran, a chapter with claims is not in the book, or a check ran
+            that no theorem of its chapter claims.
     """
     entries = [entry for path in executed.values() for entry in records(path)]
     ran = {entry["id"] for entry in entries}
@@ -44,8 +46,17 @@ def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
         for claim in theorem.claims
         if theorem.chapter not in names or claim.id not in ran
     ]
-    if lacking:
-        raise BuildError("checks that the book claims but that never ran:\n    " + "\n    ".join(lacking))
+    claimed = {(t.chapter, claim.id) for t in theorems().values() for claim in t.claims}
+    foreign = [
+        f"{entry['id']}, run by {chapter.name}"
+        for chapter, path in executed.items()
+        for entry in records(path)
+        if (chapter.name, entry["id"]) not in claimed
+    ]
+    if lacking or foreign:
+        wrong = {"book claims but that never ran": lacking, "book does not claim": foreign}
+        told = [f"checks that the {what}:\n    " + "\n    ".join(ids) for what, ids in wrong.items() if ids]
+        raise BuildError("\n".join(told))
     return entries
 
 
@@ -77,7 +88,9 @@ def page(text: str, entries: list[Entry], chapters: Iterable[Chapter]) -> str:
 
 def table(entries: list[Entry]) -> str:
     """Return the ledger as plain text, a line for each check."""
-    width = max((len(entry["id"]) for entry in entries), default=0)
+    if not entries:
+        return "no checks"
+    width = max(len(entry["id"]) for entry in entries)
     lines = [
         f"{entry['id']:{width}}  {_comparison(entry):>22}  {entry['cases']:>6} cases  {entry['status']}"
         for entry in entries
@@ -113,11 +126,11 @@ def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry]) -> str:
 
 
 def _row(entry: Entry) -> str:
-    checked = entry["checked"].replace("|", r"\|")
+    checked = re.sub(r"([\\`*_\[\]<>|$#~])", r"\\\1", entry["checked"])  # plain words, not Markdown
     cells = [f"`{entry['id']}`", checked, _comparison(entry), f"{entry['cases']:,}", entry["status"]]
     return f"| {' | '.join(cells)} |"
 
 
 def _comparison(entry: Entry) -> str:
     sign = ">" if entry["status"].startswith("fails") else "≤"
-    return f"{entry['error']:.1e} {sign} {entry['tolerance']:.1e}"
+    return f"{entry['error']:.2g} {sign} {entry['tolerance']:.2g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,13 @@ def scrub(notebook: dict[str, Any]) -> dict[str, Any]:
         ran = {"outputs": outputs} if cell["cell_type"] == "code" else {}
         cells.append(cell | {"id": f"cell-{len(cells):02d}", "metadata": metadata} | ran)
     return notebook | {"cells": cells, "metadata": _METADATA}
+
+
+def python_warnings(notebook: dict[str, Any]) -> list[str]:
+    """Return the Python warnings among the messages of an executed notebook, each once."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    text = "\n".join("".join(output["text"]) for output in outputs if output.get("name") == "stderr")
+    return list(dict.fromkeys(re.findall(r"\b\w*Warning: .*", text)))
 
 
 def not_canonical(folder: Path, *, fix: bool = False) -> list[Path]:

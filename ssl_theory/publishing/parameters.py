@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ssl_theory.publishing.catalogue import Chapter
@@ -53,12 +53,11 @@ def parse(chapter: Chapter, assignments: Sequence[str]) -> dict[str, Any]:
         if name not in known:
             raise unknown(f"parameter of {chapter.name}", name, known)
         values[name] = _value(name, text, known[name])
-    check(values)
-    return values
+    return _resolved(values)
 
 
-def check(values: Mapping[str, Any]) -> None:
-    """Raise UsageError if the profile is unknown or the device is not there."""
+def _resolved(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with a device that is there, or raise UsageError; the same for the profile."""
     profile = values.get("profile", "quick")
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
@@ -67,9 +66,10 @@ def check(values: Mapping[str, Any]) -> None:
         from ssl_theory.devices import resolve_device  # imports torch, which most commands do not need
 
         try:
-            resolve_device(device)
-        except (ValueError, RuntimeError) as error:
+            return values | {"device": str(resolve_device(device))}
+        except ValueError as error:
             raise UsageError(str(error)) from error
+    return values
 
 
 def _value(name: str, text: str, default: Any) -> Any:
@@ -77,7 +77,7 @@ def _value(name: str, text: str, default: Any) -> Any:
         return text
     try:
         value = ast.literal_eval(text.capitalize() if isinstance(default, bool) else text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError):  # the ways in which text is no Python value
         value = text
     if isinstance(default, float) and type(value) is int:
         value = float(value)

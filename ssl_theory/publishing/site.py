@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import distribution, version
 from pathlib import Path
+from typing import Any
 
-from ssl_theory.publishing import ledger
+from ssl_theory.checks import MIME
+from ssl_theory.publishing import ledger, notebooks
 from ssl_theory.publishing.catalogue import Book, Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.ledger import Entry
@@ -31,6 +34,9 @@ def render(
 ) -> Path:
     """Build the HTML, or leave it as it is when nothing that goes into it has changed.
 
+    Sphinx always starts anew: reading only what changed, it would leave old pages and numbers in place, and
+    would be silent the second time about a page that it warned of. The old HTML stays until the new is sound.
+
     Args:
         book: The book's source, a checkout.
         executed: The chapters with their executed notebooks.
@@ -45,17 +51,22 @@ def render(
         BuildError: If Jupyter Book warns or fails, or a page shows a broken reference.
     """
     config = configuration(book, repository_url)
+    require_no_error_output(executed)
     sources = assemble(book, executed, entries)
     index, stamp_file = build / "_build" / "html" / "index.html", build / "site.json"
     stamp = _stamp(sources, config)
     if index.exists() and stamp_file.exists() and json.loads(stamp_file.read_text()) == stamp:
         return index
-    stamp_file.unlink(missing_ok=True)
     _sync(build / "book", sources)
     _sync(build / "web", web_files(book))
     (build / "_config.yml").write_text(config, encoding="utf-8")
-    _jupyter_book(build)
-    require_no_broken_reference(build / "_build" / "html")
+    draft = build / "draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    _jupyter_book(build, draft)
+    require_no_broken_reference(draft / "_build" / "html")
+    shutil.rmtree(build / "_build", ignore_errors=True)
+    (draft / "_build").rename(build / "_build")
+    draft.rmdir()
     stamp_file.write_text(json.dumps(stamp), encoding="utf-8")
     return index
 
@@ -78,11 +89,19 @@ def assemble(book: Book, executed: Mapping[Chapter, Path], entries: list[Entry])
         if path.suffix not in (".ipynb", ".py")
     }
     for chapter, path in executed.items():
-        files[Path(f"{chapter.place}.ipynb")] = path.read_bytes()
+        files[Path(f"{chapter.place}.ipynb")] = _for_readers(notebooks.read(path)).encode()
     name = Path("ledger.md")
     if name in files:
         files[name] = ledger.page(files[name].decode(), entries, executed).encode()
     return files
+
+
+def _for_readers(notebook: dict[str, Any]) -> str:
+    """Return an executed notebook without the records of its checks, a type that Sphinx does not know."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(MIME, None)
+    return notebooks.dump(notebook)
 
 
 def web_files(book: Book) -> Files:
@@ -98,6 +117,18 @@ def web_files(book: Book) -> Files:
     if target / "tex-chtml.js" not in files:
         raise BuildError(f"the package {MATHJAX} carries no tex-chtml.js")
     return files
+
+
+def require_no_error_output(executed: Mapping[Chapter, Path]) -> None:
+    """Raise BuildError naming each executed notebook that shows a traceback, which Sphinx lets pass."""
+    wrong = [
+        chapter.name
+        for chapter, path in executed.items()
+        for cell in notebooks.read(path)["cells"]
+        if any(output["output_type"] == "error" for output in cell.get("outputs", []))
+    ]
+    if wrong:
+        raise BuildError(f"tracebacks in the outputs of {', '.join(dict.fromkeys(wrong))}")
 
 
 def require_no_broken_reference(html: Path) -> None:
@@ -135,9 +166,9 @@ def _stamp(sources: Files, config: str) -> dict[str, str]:
     return {"content": digest.hexdigest()} | {name: version(name) for name in (*RENDERERS, MATHJAX)}
 
 
-def _jupyter_book(build: Path) -> None:
+def _jupyter_book(build: Path, target: Path) -> None:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "-W"]
-    command += ["--keep-going", str(build / "book"), "--path-output", str(build)]
+    command += ["--keep-going", str(build / "book"), "--path-output", str(target)]
     command += ["--config", str(build / "_config.yml"), "--toc", str((build / "book" / "_toc.yml").resolve())]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)

@@ -49,7 +49,7 @@ def test_list_shows_theorems_and_parameters(inside: Path, capsys: pytest.Capture
         (["build", "-p", "sede=1"], "unknown parameter of gradient: 'sede'"),
         (["ledger"], "there is no ledger yet; build the book first: ssl-theory build"),
         (["serve"], "there is no built book in"),
-        (["run", "gradient", "-o", "gradient.ipynb"], "would replace the chapter itself"),
+        (["run", "gradient", "-o", "gradient.ipynb"], "would lie among the book's sources"),
     ],
 )
 def test_mistakes_end_with_one_line_and_exit_code_2(
@@ -71,15 +71,20 @@ def test_values_take_the_type_of_their_default(inside: Path) -> None:
 def test_run_writes_where_it_is_told(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrote: list[Path] = []
 
-    def note(chapter: object, output: Path, parameters: object, seconds: object) -> None:
+    def note(chapter: object, output: Path, parameters: object, *, seconds: int, threads: int) -> list[str]:
         wrote.append(output)
+        output.parent.mkdir(exist_ok=True)
         output.write_text(json.dumps({"cells": []}), encoding="utf-8")
+        return []
 
     monkeypatch.setattr(execute, "execute", note)
     monkeypatch.chdir(inside)
-    (inside / "folder").mkdir()
-    for option, place in [("folder", "folder/losses.ipynb"), ("mine.ipynb", "mine.ipynb")]:
-        assert cli.main(["run", "losses", "-o", option]) == 0
+    for options, place in [
+        (["-o", "folder"], "folder/losses.ipynb"),
+        (["-o", "mine.ipynb"], "mine.ipynb"),
+        ([], "losses.ipynb"),
+    ]:
+        assert cli.main(["run", "losses", *options]) == 0
         assert wrote.pop() == Path(place)
 
 

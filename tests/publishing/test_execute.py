@@ -1,141 +1,162 @@
-"""The runner on real kernels; each start costs about two seconds, so runs are shared where they can be."""
+"""Chapters on real kernels; each start costs about two seconds, so runs are shared where they can be."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from ssl_theory.publishing import execute, notebooks
-from ssl_theory.publishing.errors import BuildError
-from ssl_theory.publishing.execute import Runner
-from tests.publishing.books import write_book, write_chapter
+from ssl_theory.publishing import notebooks
+from ssl_theory.publishing.errors import BuildError, UsageError
+from ssl_theory.publishing.execute import _require_no_trace, execute
+from ssl_theory.publishing.runner import Runner
+from tests.publishing.books import code, write_book, write_chapter
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the kernels' own, in their processes and clients
+CELLS = {
+    "good": [
+        "print(seed, scale)",
+        "import os, sys; print(os.environ['SSL_THEORY_STATIC'], os.environ['OMP_NUM_THREADS'])",
+        "import warnings; warnings.warn('mind the step'); print('90' + '% done', file=sys.stderr)",
+        "import pathlib; print(pathlib.Path('bad.ipynb').exists())",
+        "from myst_nb import glue; glue('number', seed / 2, display=False)",
+    ],
+    "bad": ["x = 1", "def f():\n    return 1 / 0\n\nprint(x)\nf()", "never = 1"],
+    "broken": ["x = (", "never = 1"],
+    "library": ["from pathlib import Path\nPath('no such file').read_text()"],
+    "dead": ["x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "never = 1"],
+    "slow": ["import time\ntime.sleep(60)", "never = 1"],
+    "asking": ["input()"],
+}
+FAILURES = {
+    "bad": "bad: cell 4 of 5, line 2: return 1 / 0\n    ZeroDivisionError: division by zero",
+    "broken": "broken: cell 3 of 4, line 1: x = (\n    SyntaxError",
+    "library": "library: cell 3 of 3, line 2: Path('no such file').read_text()\n    FileNotFoundError",
+    "dead": "dead: cell 4 of 5 ended its kernel",
+    "slow": "slow: cell 3 of 4 ran for more than 5 s",
+    "asking": "asking: cell 3 of 3, line 1: input()\n    StdinNotImplementedError",
+}
 
-KILL = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("book")
 
 
-def outputs(path: Path) -> str:
-    cells = notebooks.read(path)["cells"]
-    return json.dumps([output for cell in cells for output in cell.get("outputs", [])])
-
-
-def test_one_failure_leaves_the_others_whole(tmp_path: Path) -> None:
-    """Two chapters at a time: one that runs, one that raises, one that kills its kernel."""
-    book = write_book(
-        tmp_path,
-        {
-            "part/good": ["print(seed, scale)", "import os; print(os.environ['SSL_THEORY_STATIC'])"],
-            "part/bad": ["x = 1", "def f():\n    return 1 / 0\n\nprint(x)\nf()"],
-            "part/dead": ["x = 1", KILL],
-        },
-    )
+@pytest.fixture(scope="module")
+def ran(root: Path) -> tuple[Runner, list[str], list[str]]:
+    """Return a runner after it ran one good and several bad chapters, its failures and what it reported."""
+    chapters = write_book(root, {f"part/{name}": cells for name, cells in CELLS.items()}).chapters()
     lines: list[str] = []
-    runner = Runner(tmp_path / "build", report=lines.append)
-    (tmp_path / "build").mkdir()
-    chapters = book.chapters()
-    stale = runner.output(chapters["bad"])
-    stale.parent.mkdir(parents=True)
-    stale.write_text("an earlier run", encoding="utf-8")
+    (root / "build").mkdir()
+    runner = Runner(root / "build", report=lines.append)
+    earlier = runner.output(chapters["bad"])
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("an earlier run", encoding="utf-8")
+    failures = runner.run({c: {"seed": 7} for c in chapters.values()}, jobs=2, seconds=5)
+    return runner, failures, lines
 
-    failures = runner.run({c: {"seed": 7} for c in chapters.values()}, jobs=2)
 
-    told = {failure.chapter: failure.message for failure in failures}
-    assert set(told) == {"bad", "dead"}
-    assert "bad: cell 4, line 2: return 1 / 0" in told["bad"].replace("cell 3", "cell 4")
-    assert "ZeroDivisionError: division by zero" in told["bad"]
-    assert "dead: the kernel died in cell" in told["dead"]
-    good = runner.output(chapters["good"])
-    assert r"7 1.5\n" in outputs(good)
-    assert r"1\n" in outputs(good)
-    assert not runner.output(chapters["bad"]).exists(), "nothing of an earlier run may pass for this one"
-    assert not runner.output(chapters["dead"]).exists()
-    assert list(runner.executed.rglob("*.ipynb")) == [good]
-    assert re.search(r"good\s+done in \d+\.\d s", "\n".join(lines))
-    assert set(json.loads(runner.record.read_text())) == {"good"}
+def printed(path: Path) -> str:
+    outputs = [output for cell in notebooks.read(path)["cells"] for output in cell.get("outputs", [])]
+    return "".join("".join(output.get("text", [])) for output in outputs)
 
-    text = good.read_text(encoding="utf-8")
-    assert str(tmp_path) not in text
-    assert not re.search(r"20\d\d-\d\d-\d\d|papermill|start_time", text)
-    assert notebooks.canonical(json.loads(text)) == chapters["good"].path.read_text(encoding="utf-8")
 
-    lines.clear()
-    assert not Runner(tmp_path / "build", lines.append).run({chapters["good"]: {"seed": 7}}, jobs=2)
+def test_each_failure_is_told_with_cell_line_and_error(ran: tuple[Runner, list[str], list[str]]):
+    told = {failure.partition(":")[0]: failure for failure in ran[1]}
+    assert set(told) == set(FAILURES)
+    for name, message in FAILURES.items():
+        assert told[name].startswith(message)
+
+
+def test_the_others_finish_and_only_they_are_kept(ran: tuple[Runner, list[str], list[str]]):
+    runner, _, lines = ran
+    good = runner.executed / "part" / "good.ipynb"
+    assert [path for path in runner.executed.rglob("*") if path.is_file()] == [good]
+    assert list(json.loads(runner.record.read_text(encoding="utf-8"))) == ["good"]
+    assert re.search(r"good +done in \d+\.\d s", "\n".join(lines))
+    assert all(f"{name:16} FAILED" in lines for name in FAILURES)
+
+
+def test_a_chapter_gets_its_parameters_and_works_where_it_lies(ran: tuple[Runner, list[str], list[str]]):
+    assert printed(ran[0].executed / "part" / "good.ipynb") == "7 1.5\n1 1\nTrue\n"
+
+
+def test_glued_values_and_warnings_survive(ran: tuple[Runner, list[str], list[str]]):
+    text = (ran[0].executed / "part" / "good.ipynb").read_text(encoding="utf-8")
+    assert '"name": "number"' in text
+    assert '"3.5"' in text
+    assert f"{'good':16} warned: UserWarning: mind the step" in ran[2]
+
+
+def test_an_executed_copy_has_no_path_and_no_time(ran: tuple[Runner, list[str], list[str]], root: Path):
+    text = (ran[0].executed / "part" / "good.ipynb").read_text(encoding="utf-8")
+    assert not re.search(rf"{root}|/tmp|20\d\d-\d\d|papermill_|start_time|duration|ipykernel|90% done", text)
+    source = root / "book" / "part" / "good.ipynb"
+    assert notebooks.canonical(json.loads(text)) == source.read_text(encoding="utf-8")
+
+
+def test_what_is_up_to_date_does_not_run_again(ran: tuple[Runner, list[str], list[str]], root: Path):
+    lines: list[str] = []
+    assert ran[0].runs["good"].parameters == {"seed": 7}
+    chapter = write_chapter(root / "book", "part/good", CELLS["good"])
+    assert Runner(root / "build", lines.append).run({chapter: {"seed": 7}}, jobs=2) == []
     assert lines == [f"{'good':16} up to date"]
 
 
-def test_a_cell_that_runs_too_long_is_stopped(tmp_path: Path) -> None:
-    chapter = write_chapter(tmp_path, "slow", ["import time; time.sleep(60)"])
-    with pytest.raises(BuildError, match=r"slow: a cell ran for more than 1 s"):
-        execute.execute(chapter, tmp_path / "out.ipynb", {}, 1)
-    assert list(tmp_path.iterdir()) == [chapter.path]
+@pytest.mark.parametrize("shown", ["{place}", "/x/ipykernel_12/3.py", "<Line2D object at 0x7fd2d07fd440>"])
+def test_outputs_that_show_the_machine_are_refused(tmp_path: Path, shown: str):
+    chapter = write_chapter(tmp_path, "part/one", ["1"])
+    text = shown.format(place=chapter.path.parent)
+    cell = code("1") | {"outputs": [{"output_type": "stream", "name": "stdout", "text": ["fine\n", text]}]}
+    with pytest.raises(BuildError, match="one: cell 2 shows a trace of this machine"):
+        _require_no_trace(chapter, {"cells": [code("1"), cell]})
+    _require_no_trace(chapter, {"cells": [code("1"), code(text)]})
 
 
-@pytest.fixture
-def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Runner, list[str]]:
-    """Return a runner whose executions only note the chapter's name."""
-    ran: list[str] = []
-
-    def note(chapter: execute.Chapter, output: Path, parameters: object, seconds: int) -> None:
-        ran.append(chapter.name)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text("{}", encoding="utf-8")
-
-    monkeypatch.setattr(execute, "execute", note)
-    (tmp_path / "build").mkdir()
-    return Runner(tmp_path / "build", report=lambda line: None), ran
+def test_an_output_that_cannot_be_written_is_told_at_once(tmp_path: Path):
+    chapter = write_chapter(tmp_path, "one", ["1"])
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"cannot write .*out.ipynb: (Not a directory|File exists)"):
+        execute(chapter, tmp_path / "file" / "out.ipynb", {}, seconds=5, threads=1)
 
 
-def test_only_what_changed_runs_again(
-    tmp_path: Path, counted: tuple[Runner, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runner, ran = counted
-    book = write_book(tmp_path, {"one": ["1"], "two": ["2"]})
-    one, two = book.chapters().values()
-
-    def names(**kwargs: bool) -> list[str]:
-        ran.clear()
-        Runner(tmp_path / "build", report=lambda line: None).run({one: {}, two: {}}, jobs=1, **kwargs)
-        return sorted(ran)
-
-    assert names() == ["one", "two"]
-    assert names() == []
-    write_chapter(book.folder, "one", ["1 + 1"])
-    assert names() == ["one"]
-    runner.output(two).unlink()
-    assert names() == ["two"]
-    assert names(force=True) == ["one", "two"]
-    (book.folder / "results").mkdir()
-    (book.folder / "results" / "table.csv").write_text("a,b\n", encoding="utf-8")
-    assert names() == ["one", "two"], "a stored table is an input"
-    monkeypatch.setattr(execute, "version", lambda package: "next")
-    assert names() == ["one", "two"], "so are the versions of the packages"
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_no_kernel_outlives_the_command(tmp_path: Path, sent: signal.Signals):
+    """Ctrl-C and a killed command alike end every kernel, and nothing half-executed is left as a result."""
+    note = tmp_path / "pid"
+    begun = (
+        f"import os, pathlib, time\npathlib.Path({str(note)!r}).write_text(str(os.getpid()))\ntime.sleep(90)"
+    )
+    write_book(tmp_path, {"one": [begun]})
+    command = [sys.executable, "-m", "ssl_theory.publishing.cli", "build"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: note.exists() and note.read_text(encoding="utf-8"))
+        process.send_signal(sent)
+        assert process.wait(20) == (130 if sent == signal.SIGINT else -sent)
+    kernel = int(note.read_text(encoding="utf-8"))
+    wait_until(lambda: not alive(kernel))
+    assert not list((tmp_path / "build" / "executed").glob("*.ipynb"))
 
 
-def test_the_key_depends_on_parameters_and_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chapter = write_book(tmp_path, {"one": ["1"]}).chapters()["one"]
-    plain = execute.key(chapter, {})
-    assert plain == execute.key(chapter, {})
-    assert plain != execute.key(chapter, {"seed": 1})
-    library = tmp_path / "library"
-    (library / "publishing").mkdir(parents=True)
-    (library / "losses.py").write_text("a", encoding="utf-8")
-    monkeypatch.setattr(execute, "PACKAGE", library)
-    before = execute.key(chapter, {})
-    (library / "publishing" / "cli.py").write_text("b", encoding="utf-8")
-    assert execute.key(chapter, {}) == before, "how a book is published changes no chapter"
-    (library / "losses.py").write_text("b", encoding="utf-8")
-    assert execute.key(chapter, {}) != before
+def wait_until(condition) -> None:
+    for _ in range(400):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within 20 s")
 
 
-def test_the_environment_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "11")
-    monkeypatch.delenv("SSL_THEORY_STATIC", raising=False)
-    with execute.static_environment(10_000):
-        assert os.environ["SSL_THEORY_STATIC"] == os.environ["OMP_NUM_THREADS"] == "1"
-    assert os.environ["OMP_NUM_THREADS"] == "11"
-    assert "SSL_THEORY_STATIC" not in os.environ
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")  # a dead process that nobody has fetched yet still has its number
+    return not status.exists() or status.read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import json
 import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from ssl_theory.checks import MIME
 from ssl_theory.publishing import site
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.server import server
-from tests.publishing.books import write_book
+from tests.publishing.books import write_book, write_chapter
 
 CONFIG = "title: A book\nrepository:\n  url: https://example.org/old\n  branch: main\n"
 
@@ -20,9 +22,11 @@ def test_pages_are_assembled_without_sources_of_chapters(tmp_path: Path) -> None
     (book.folder / "assets" / "book.css").write_text("p {}", encoding="utf-8")
     (book.folder / "ledger.md").write_text("# L\n\n<!-- ledger -->\n", encoding="utf-8")
     ran = tmp_path / "ran.ipynb"
-    ran.write_text('{"cells": []}', encoding="utf-8")
+    shown = {"output_type": "display_data", "data": {MIME: {}, "text/plain": "checked"}}
+    ran.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": [shown]}]}), encoding="utf-8")
     files = site.assemble(book, {book.chapters()["one"]: ran}, [])
-    assert files[Path("part/one.ipynb")] == b'{"cells": []}'
+    (cell,) = json.loads(files[Path("part/one.ipynb")])["cells"]
+    assert cell["outputs"][0]["data"] == {"text/plain": "checked"}
     assert b"**0 checks**" in files[Path("ledger.md")]
     assert set(map(str, files)) == {
         "_toc.yml",
@@ -66,10 +70,10 @@ def test_the_site_is_rendered_once_and_warnings_stop_it(
     book = write_book(tmp_path, {})
     rendered: list[Path] = []
 
-    def pretend(build: Path) -> None:
+    def pretend(build: Path, target: Path) -> None:
         rendered.append(build)
-        (build / "_build" / "html").mkdir(parents=True, exist_ok=True)
-        (build / "_build" / "html" / "index.html").write_text("<p>", encoding="utf-8")
+        (target / "_build" / "html").mkdir(parents=True)
+        (target / "_build" / "html" / "index.html").write_text(f"<p>{len(rendered)}", encoding="utf-8")
 
     monkeypatch.setattr(site, "_jupyter_book", pretend)
     build = tmp_path / "build"
@@ -82,9 +86,23 @@ def test_the_site_is_rendered_once_and_warnings_stop_it(
     assert len(rendered) == 2
     monkeypatch.undo()
     (book.folder / "welcome.md").write_text("# Welcome\n\n{ref}`nowhere`\n", encoding="utf-8")
-    with pytest.raises(BuildError, match=r"(?s)Jupyter Book stopped.*nowhere"):
-        site.render(book, {}, [], build)
-    assert not (build / "site.json").exists()
+    for _ in range(2):  # the second time no less than the first
+        with pytest.raises(BuildError, match=r"(?s)Jupyter Book stopped.*nowhere"):
+            site.render(book, {}, [], build)
+    assert (build / "_build" / "html" / "index.html").read_text() == "<p>2", "the last sound book stays"
+    (book.folder / "welcome.md").write_text("# Welcome back\n", encoding="utf-8")
+    assert site.render(book, {}, [], build).read_text() == "<p>2"
+
+
+def test_a_traceback_in_an_executed_chapter_is_named(tmp_path: Path) -> None:
+    chapter = write_chapter(tmp_path, "one", ["1"])
+    for kind in ("stream", "error"):
+        ran = tmp_path / f"{kind}.ipynb"
+        cell = {"cell_type": "code", "outputs": [{"output_type": kind}]}
+        ran.write_text(json.dumps({"cells": [{"cell_type": "markdown"}, cell]}), encoding="utf-8")
+    site.require_no_error_output({chapter: tmp_path / "stream.ipynb"})
+    with pytest.raises(BuildError, match="tracebacks in the outputs of one"):
+        site.require_no_error_output({chapter: tmp_path / "error.ipynb"})
 
 
 def test_the_book_is_served(tmp_path: Path) -> None:
