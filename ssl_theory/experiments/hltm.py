@@ -93,6 +93,9 @@ class TreeExperiment:
         require_integer("seed", self.seed, 0)
         require_real("rate", self.rate, above=0.0)
         require_real("temperature", self.temperature, above=0.0)
+        low, high = self.polarity
+        if not 0.0 <= low <= high <= 1.0:
+            raise ValueError(f"polarity must satisfy 0 ≤ low ≤ high ≤ 1, got ({low}, {high})")
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("optimizer", self.optimizer, OPTIMIZERS)
         _require_one_of("schedule", self.schedule, get_args(Schedule))
@@ -104,6 +107,7 @@ def run(
     device: str = "auto",
     together: int | None = None,
     checkpoint: str | Path | None = None,
+    compile: bool | str = False,  # noqa: A002
     progress: bool = False,
 ) -> pd.DataFrame:
     """Train and measure all seeds of an experiment.
@@ -115,6 +119,8 @@ def run(
             for the seeds of a group share a stream of random numbers.
         checkpoint: Base name of checkpoints, one file for each group of seeds; a run that was stopped goes on
             from them.
+        compile: As for `fit`: worth it where launching small kernels dominates, on a GPU with
+            "reduce-overhead".
         progress: Show a progress bar with the mean correlation of each level.
 
     Returns:
@@ -135,7 +141,7 @@ def run(
     for first in range(0, experiment.seeds, size):
         seeds = range(first, min(first + size, experiment.seeds))
         path = None if checkpoint is None else Path(f"{checkpoint}-{first}.pt")
-        tables.append(_Group(experiment, seeds, place).train(path, progress))
+        tables.append(_Group(experiment, seeds, place).train(path, compile, progress))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -179,6 +185,38 @@ def explained(rows: pd.DataFrame) -> pd.DataFrame:
         sums["leading_square"].clip(lower=0.0) ** 0.5,
     )
     return pd.DataFrame({"cosine": sums["update_dot"] / (update * leading), "ratio": leading / update})
+
+
+def summary(experiment: TreeExperiment, rows: pd.DataFrame, device: str) -> pd.DataFrame:
+    """Return the small table of an experiment that is worth storing: a row per level, at three moments.
+
+    Args:
+        experiment: What was run.
+        rows: What `run` returned.
+        device: Where it ran, for the record.
+
+    Returns:
+        Rows for epochs 0, 1 and the last. The setting; "mean" and "std" over seeds of the level's correlation;
+        the mean `ceiling`, the mean of each seed's `share` of the ceiling, mean `belief_correlation`,
+        `operator_norm` and the update's `cosine` and `ratio`; torch's version; the device.
+    """
+    last = int(rows["epoch"].max())
+    epochs = tuple(sorted({0, min(1, last), last}))
+    means = rows[rows["epoch"].isin(epochs)].groupby(["level", "epoch", "seed"], as_index=False).mean()
+    means["share"] = means["correlation"] / means["ceiling"]
+    columns = ["ceiling", "share", "belief_correlation", "operator_norm"]
+    table = level_table(rows, epochs=epochs).join(means.groupby(["level", "epoch"])[columns].mean())
+    table = table.join(explained(rows)).reset_index()
+    setting = {name: value for name, value in asdict(experiment).items() if name not in ("polarity", "seeds")}
+    low, high = experiment.polarity
+    labels = {
+        "polarity_low": low,
+        "polarity_high": high,
+        **setting,
+        "torch": torch.__version__,
+        "device": device,
+    }
+    return pd.DataFrame({name: [value] * len(table) for name, value in labels.items()}).join(table)
 
 
 class _Group:
@@ -230,7 +268,7 @@ class _Group:
             "ceiling_error": ceilings.error[:, self.inner].flatten(),
         }
 
-    def train(self, checkpoint: Path | None, progress: bool) -> pd.DataFrame:
+    def train(self, checkpoint: Path | None, compiled: bool | str, progress: bool) -> pd.DataFrame:
         experiment = self.experiment
         total = experiment.epochs * experiment.steps
         cosine = partial(CosineAnnealingLR, T_max=max(1, total))
@@ -246,6 +284,7 @@ class _Group:
             checkpoint_every=experiment.steps,
             generators=[self.generator],
             configuration=asdict(experiment) | {"first": self.seeds.start, "together": len(self.seeds)},
+            compile=compiled,
             progress=progress,
         )
         rows["loss"] /= len(self.seeds)

@@ -185,6 +185,6 @@ def test_bad_runs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="device must be auto or one of"):
         run(TINY, device="abacus")
     with pytest.raises(ValueError, match="polarity must satisfy"):
-        run(replace(TINY, polarity=(0.9, 0.2)), device="cpu")
+        replace(TINY, polarity=(0.9, 0.2))
     with pytest.raises(OSError, match="nowhere"):
         run(TINY, device="cpu", checkpoint=tmp_path / "nowhere" / "tree")
