@@ -196,7 +196,7 @@ def summary(experiment: TreeExperiment, rows: pd.DataFrame, device: str) -> pd.D
         device: Where it ran, for the record.
 
     Returns:
-        Rows for epochs 0, 1 and the last. The setting; "mean" and "std" over seeds of the level's correlation;
+        Rows for epochs 0, 1 and the last. The setting; "mean" and "std" over seeds of a level's correlation;
         the mean `ceiling`, the mean of each seed's `share` of the ceiling, mean `belief_correlation`,
         `operator_norm` and the update's `cosine` and `ratio`; torch's version; the device.
     """

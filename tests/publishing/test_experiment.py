@@ -14,20 +14,8 @@ from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.experiment import add_experiment
 
 TINY = [
-    "--seeds",
-    "2",
-    "--epochs",
-    "2",
-    "--depth",
-    "2",
-    "--steps",
-    "3",
-    "--batch",
-    "8",
-    "--temperature",
-    "0.5",
-    "--device",
-    "cpu",
+    *("--seeds", "2", "--epochs", "2", "--depth", "2", "--steps", "3", "--batch", "8"),
+    *("--temperature", "0.5", "--device", "cpu"),
 ]
 
 
