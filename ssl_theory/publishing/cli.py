@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def _build(
     if failures:
         raise BuildError("\n".join(["the book was not built", *failures]))
     executed = {chapter: runner.output(chapter) for chapter in work}
-    entries = ledger.collect(executed)
+    keys = {name: run.key for name, run in runner.runs.items()}
+    entries = [entry | {"inputs": keys[entry["chapter"]]} for entry in ledger.collect(executed)]
     ledger.write(entries, folder / "ledger.json")
     print(f"{'ledger':16} {len(entries)} checks hold, {folder / 'ledger.json'}")
 
@@ -116,7 +118,8 @@ def serve(options: argparse.Namespace) -> None:
 
     with server(_build_folder(find_book()) / "_build" / "html", options.port) as running:
         print(f"the book is at http://127.0.0.1:{running.server_port}/ (Ctrl-C ends)", flush=True)
-        running.serve_forever()
+        with suppress(KeyboardInterrupt):
+            running.serve_forever()
 
 
 def check_notebooks(options: argparse.Namespace) -> None:

@@ -120,7 +120,8 @@ def _run_worker(
 def _require_no_trace(chapter: Chapter, notebook: dict[str, Any]) -> None:
     """Raise BuildError if an output shows where, or at which address in memory, it was made."""
     places = "|".join(re.escape(str(path)) for path in {chapter.path.parent.resolve(), PACKAGE.parent})
-    for number, cell in enumerate(notebook["cells"], 1):
+    own = [cell for cell in notebook["cells"] if notebooks.INJECTED not in notebooks.tags(cell)]
+    for number, cell in enumerate(own, 1):
         found = re.search(
             rf"{places}|ipykernel_\d+| at 0x[0-9a-f]{{6,}}", json.dumps(cell.get("outputs", []))
         )

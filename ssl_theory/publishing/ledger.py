@@ -127,7 +127,9 @@ def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry]) -> str:
 
 def _row(entry: Entry) -> str:
     checked = re.sub(r"([\\`*_\[\]<>|$#~])", r"\\\1", entry["checked"])  # plain words, not Markdown
-    cells = [f"`{entry['id']}`", checked, _comparison(entry), f"{entry['cases']:,}", entry["status"]]
+    # a line may end before the sign, but not at the minus of an exponent
+    numbers = re.sub(r"([≤>]) ", "\\1\u00a0", _comparison(entry)).replace("-", "−")
+    cells = [f"`{entry['id']}`", checked, numbers, f"{entry['cases']:,}", entry["status"]]
     return f"| {' | '.join(cells)} |"
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -78,6 +79,8 @@ class Runner:
             if chapter not in stale:
                 self.report(f"{chapter.name:16} up to date")
         threads = max(1, processors() // min(jobs, max(1, len(stale))))
+        for cut_off in self.executed.rglob(".running-*"):  # by a build that was killed
+            shutil.rmtree(cut_off, ignore_errors=True)
         pool = ThreadPoolExecutor(jobs)
         try:
             results = pool.map(lambda item: self._one(item[0], item[1], seconds, threads), stale.items())

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from ssl_theory.publishing import cli, execute
+from ssl_theory.checks import theorems
+from ssl_theory.publishing import cli, execute, ledger, notebooks
 from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.errors import UsageError
+from ssl_theory.publishing.lock import lock
 from ssl_theory.publishing.parameters import parse
-from tests.publishing.books import write_book
+from tests.publishing.books import text, write_book
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")
 
@@ -25,7 +32,9 @@ def test_list_shows_theorems_and_parameters(inside: Path, capsys: pytest.Capture
     assert cli.main(["list"]) == 0
     printed = capsys.readouterr().out
     assert "gradient         The chapter gradient" in printed
-    assert "proves T1; parameters profile='quick', seed=0, scale=1.5, shown=True, device='cpu'" in printed
+    proved = ", ".join(theorem.id for theorem in theorems().values() if theorem.chapter == "gradient")
+    known = "profile='quick', seed=0, scale=1.5, shown=True, device='cpu'"
+    assert f"proves {proved}; parameters {known}\n" in printed
 
 
 @pytest.mark.parametrize(
@@ -111,3 +120,97 @@ def test_two_chapters_of_one_name_are_refused(tmp_path: Path) -> None:
     book = write_book(tmp_path, {"a/one": ["1"], "b/one": ["1"]})
     with pytest.raises(UsageError, match="two chapters are called one: a/one and b/one"):
         book.chapters()
+
+
+CHECK = """
+from ssl_theory.checks import Checks
+
+Checks("gradient", profile=profile, seed=seed).exact("T1.shared", 2e-15, cases=3)
+"""
+STATED = "```{prf:theorem} One\n:label: t1\nIt holds.\n```\n\n$$x = 1$$ (eq-one)\n\nBy {eq}`eq-one`."
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a checkout of one chapter with one check, which is all that its book claims."""
+    config = "title: Small\nonly_build_toc_files: true\nexecute: {execute_notebooks: 'off'}\n"
+    sphinx = "sphinx: {extra_extensions: [sphinx_proof], config: {html_static_path: [../web]}}\n"
+    book = write_book(tmp_path, {"ledger": [], "part/gradient": [CHECK]}, config + sphinx)
+    (book.folder / "ledger.ipynb").unlink()
+    (book.folder / "ledger.md").write_text(f"# Ledger\n\n{ledger.MARKER}\n", encoding="utf-8")
+    (book.folder / "assets").mkdir()
+    path = book.folder / "part" / "gradient.ipynb"
+    notebook = notebooks.read(path)
+    notebook["cells"].append(text(STATED))
+    path.write_text(notebooks.canonical(notebook), encoding="utf-8")
+    theorem = theorems()["T1"]
+    (claim,) = (claim for claim in theorem.claims if claim.id == "T1.shared")
+    monkeypatch.setattr(ledger, "theorems", lambda: {"T1": dataclasses.replace(theorem, claims=(claim,))})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_book_is_built_once_and_its_ledger_shown(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["build"]) == 0, capsys.readouterr().err
+    lines = capsys.readouterr().out.splitlines()
+    index = small / "build" / "_build" / "html" / "index.html"
+    assert lines[0] == f"{'gradient':16} running"
+    assert re.fullmatch(r"gradient +done in \d+\.\d s", lines[1])
+    assert lines[-1].split() == ["book", str(index)]
+    page = (index.parent / "ledger.html").read_text(encoding="utf-8")
+    assert "2e−15 ≤\u00a01e−12" in page
+    assert "part/gradient.html#t1" in page
+    assert not list(index.parent.rglob("*.ipynb.txt"))
+
+    made = index.stat().st_mtime_ns
+    assert cli.main(["build"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{'gradient':16} up to date"
+    assert index.stat().st_mtime_ns == made
+
+    assert cli.main(["ledger"]) == 0
+    assert re.fullmatch(r"T1.shared +2e-15 ≤ 1e-12 +3 cases  exact\n", capsys.readouterr().out)
+    assert cli.main(["ledger", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert {key: entry[key] for key in ("id", "theorem", "chapter", "error", "cases", "profile", "seed")} == {
+        "id": "T1.shared",
+        "theorem": "T1",
+        "chapter": "gradient",
+        "error": 2e-15,
+        "cases": 3,
+        "profile": "quick",
+        "seed": 0,
+    }
+    assert len(entry["inputs"]) == 64
+
+
+def test_builds_of_one_folder_wait_for_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with lock(tmp_path):
+            order.append("second")
+
+    with lock(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert capsys.readouterr().out == f"waiting for another build in {tmp_path}\n"
+
+
+def test_notebooks_are_named_and_mended(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = inside / "book" / "part" / "losses.ipynb"
+    path.write_text(path.read_text(encoding="utf-8").replace("null", "7"), encoding="utf-8")
+    assert cli.main(["notebooks"]) == 1
+    assert f"not canonical: {path}" in capsys.readouterr().out
+    assert cli.main(["notebooks", "--fix"]) == 0
+    assert cli.main(["notebooks"]) == 0
+
+
+def test_the_command_line_does_not_wait_for_torch() -> None:
+    script = "import sys, ssl_theory.publishing.cli as c; c.main(['list']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0

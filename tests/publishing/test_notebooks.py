@@ -5,11 +5,24 @@ from pathlib import Path
 
 import pytest
 
+from ssl_theory.checks import theorems
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import find_book
 from tests.publishing.books import code, text, write_chapter
 
-CHAPTERS = find_book(Path(__file__)).chapters()
+BOOK = find_book(Path(__file__))
+CHAPTERS = BOOK.chapters()
+
+
+def test_every_notebook_is_a_chapter_of_the_table_of_contents() -> None:
+    listed = {chapter.path for chapter in CHAPTERS.values()}
+    unlisted = [str(p) for p in BOOK.folder.rglob("*.ipynb") if p not in listed and ".ipynb_" not in str(p)]
+    assert not unlisted, "book/_toc.yml does not list these"
+
+
+def test_every_theorem_has_its_chapter_in_the_book() -> None:
+    homeless = {theorem.id: theorem.chapter for theorem in theorems().values()}
+    assert not {name: chapter for name, chapter in homeless.items() if chapter not in CHAPTERS}
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -55,6 +55,14 @@ def test_a_lost_output_is_made_again(names: Names, tmp_path: Path):
     assert names() == ["two"]
 
 
+def test_what_a_killed_build_left_is_cleared(names: Names, tmp_path: Path):
+    left = tmp_path / "build" / "executed" / "part" / ".running-x"
+    left.mkdir(parents=True)
+    (left / "draft.ipynb").write_text("half", encoding="utf-8")
+    assert names() == []
+    assert not left.exists()
+
+
 def test_other_parameters_run_again_and_so_does_the_way_back(names: Names):
     assert names(seed=1) == ["one", "two"]
     assert names(seed=1) == []

@@ -9,9 +9,10 @@ import pytest
 
 from ssl_theory.checks import MIME
 from ssl_theory.publishing import site
+from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.server import server
-from tests.publishing.books import write_book, write_chapter
+from tests.publishing.books import write_book
 
 CONFIG = "title: A book\nrepository:\n  url: https://example.org/old\n  branch: main\n"
 
@@ -73,7 +74,10 @@ def test_the_site_is_rendered_once_and_warnings_stop_it(
     def pretend(build: Path, target: Path) -> None:
         rendered.append(build)
         (target / "_build" / "html").mkdir(parents=True)
-        (target / "_build" / "html" / "index.html").write_text(f"<p>{len(rendered)}", encoding="utf-8")
+        (target / "_build" / "html" / "index.html").write_text(
+            f"<p>{len(rendered)}" + (build / "book" / "welcome.md").read_text(encoding="utf-8"),
+            encoding="utf-8",
+        )
 
     monkeypatch.setattr(site, "_jupyter_book", pretend)
     build = tmp_path / "build"
@@ -84,25 +88,30 @@ def test_the_site_is_rendered_once_and_warnings_stop_it(
     (book.folder / "welcome.md").write_text("# Welcome back\n", encoding="utf-8")
     site.render(book, {}, [], build)
     assert len(rendered) == 2
+    (book.folder / "welcome.md").write_text("# (???)\n", encoding="utf-8")
+    with pytest.raises(BuildError, match="unresolved equation references"):
+        site.render(book, {}, [], build)
     monkeypatch.undo()
     (book.folder / "welcome.md").write_text("# Welcome\n\n{ref}`nowhere`\n", encoding="utf-8")
     for _ in range(2):  # the second time no less than the first
         with pytest.raises(BuildError, match=r"(?s)Jupyter Book stopped.*nowhere"):
             site.render(book, {}, [], build)
-    assert (build / "_build" / "html" / "index.html").read_text() == "<p>2", "the last sound book stays"
+    stays = (build / "_build" / "html" / "index.html").read_text(encoding="utf-8")
+    assert stays.startswith("<p>2"), "the last sound book stays"
     (book.folder / "welcome.md").write_text("# Welcome back\n", encoding="utf-8")
-    assert site.render(book, {}, [], build).read_text() == "<p>2"
+    assert site.render(book, {}, [], build).read_text(encoding="utf-8") == stays
 
 
 def test_a_traceback_in_an_executed_chapter_is_named(tmp_path: Path) -> None:
-    chapter = write_chapter(tmp_path, "one", ["1"])
+    chapter = write_book(tmp_path, {"one": ["1"]}).chapters()["one"]
     for kind in ("stream", "error"):
         ran = tmp_path / f"{kind}.ipynb"
         cell = {"cell_type": "code", "outputs": [{"output_type": kind}]}
         ran.write_text(json.dumps({"cells": [{"cell_type": "markdown"}, cell]}), encoding="utf-8")
     site.require_no_error_output({chapter: tmp_path / "stream.ipynb"})
+    book = find_book(tmp_path / "book")
     with pytest.raises(BuildError, match="tracebacks in the outputs of one"):
-        site.require_no_error_output({chapter: tmp_path / "error.ipynb"})
+        site.render(book, {chapter: tmp_path / "error.ipynb"}, [], tmp_path / "build")
 
 
 def test_the_book_is_served(tmp_path: Path) -> None:
