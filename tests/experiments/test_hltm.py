@@ -32,7 +32,7 @@ TINY = TreeExperiment(
 @pytest.fixture(scope="module")
 def learned() -> pd.DataFrame:
     """Return a run that is long enough to learn something: depth 3, four seeds."""
-    return run(replace(TINY, seeds=4, depth=3, width=6, steps=200, batch=64, evaluation=1024), device="cpu")
+    return run(replace(TINY, seeds=4, depth=3, width=6, steps=100, batch=64, evaluation=1024), device="cpu")
 
 
 def test_rows(learned: pd.DataFrame) -> None:

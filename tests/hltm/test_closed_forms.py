@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call
 
@@ -97,6 +97,7 @@ def make_level(seed: int, level: int, width: int = 3) -> tuple[TreeNetwork, Exac
     return positive_from(net, level), ExactTree(trees)
 
 
+@settings(max_examples=9)
 @given(seeds, st.integers(0, 2))
 def test_update_of_a_whole_level_equals_autograd(seed: int, level: int) -> None:
     """T9 with the gates at and above the level fixed, two trees of depth 3."""
@@ -109,6 +110,7 @@ def test_update_of_a_whole_level_equals_autograd(seed: int, level: int) -> None:
     assert relative_error(state.output_gap(), world.gap(outputs, 0)) < TOL
 
 
+@settings(max_examples=9)
 @given(seeds)
 def test_own_operator_is_the_update_only_at_the_root(seed: int) -> None:
     for level in range(3):
