@@ -1,0 +1,396 @@
+"""Do hidden neurons learn the latents? Tree networks trained on views of latent trees (T11).
+
+An experiment trains one network per seed, each on a tree of its own polarities. For every latent it follows
+the best |correlation| of a neuron of N_μ with the latent and with the exact belief in it, beside the limit
+that the belief sets, the norm of the node's operator, and how much of the update the leading one explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from ssl_theory.devices import resolve_device
+from ssl_theory.hltm.ensemble import TreeEnsemble
+from ssl_theory.hltm.metrics import belief_ceilings, best_correlations
+from ssl_theory.hltm.network import Init, TreeNetwork
+from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample_contrast
+from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
+from ssl_theory.training import fit
+from ssl_theory.validation import require_integer, require_real
+
+LossName = Literal["infonce", "simple", "positives", "shared-weight"]
+Optimizer = Literal["sgd", "adam"]
+Schedule = Literal["constant", "cosine"]
+EnsembleLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TreeExperiment:
+    """One cell of the table of T11.
+
+    Args:
+        polarity: (low, high), the interval of |ρ|; the signs are random.
+        width: Neurons of every inner node.
+        seeds: Number of networks, each with a tree of its own.
+        epochs: Passes of `steps` updates.
+        depth: Edges between the root and each leaf.
+        branching: Children of an inner node.
+        root_polarity: ρ_0.
+        batch: Triples in an update.
+        steps: Updates in an epoch; 500 of 128 triples are 64,000.
+        loss: "infonce" with one negative; "simple"; "positives" for r+ alone; "shared-weight" for −p with p
+            the softmax of the batch's mean distances, which gives all pairs of a batch one weight.
+        temperature: τ.
+        optimizer: "sgd" or "adam".
+        rate: Step size at the start.
+        schedule: "constant", or "cosine" for a step size that falls to 0 along half a cosine.
+        init: How weights are drawn, see `TreeNetwork.random`.
+        bias: Whether neurons have biases.
+        normalise: Whether the output is divided by its norm.
+        evaluation: Draws on which networks are measured, at least 64.
+        seed: Source of all randomness.
+
+    Raises:
+        TypeError: If a number is of another type.
+        ValueError: If a number is out of range or a name is unknown.
+    """
+
+    polarity: tuple[float, float] = (0.8, 1.0)
+    width: int = 10
+    seeds: int = 30
+    epochs: int = 20
+    depth: int = 5
+    branching: int = 2
+    root_polarity: float = 0.0
+    batch: int = 128
+    steps: int = 500
+    loss: LossName = "infonce"
+    temperature: float = 0.1
+    optimizer: Optimizer = "sgd"
+    rate: float = 0.1
+    schedule: Schedule = "constant"
+    init: Init = "standard"
+    bias: bool = True
+    normalise: bool = True
+    evaluation: int = 2048
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("width", "seeds", "depth", "branching", "batch", "steps"):
+            require_integer(name, getattr(self, name), 1)
+        require_integer("epochs", self.epochs, 0)
+        require_integer("evaluation", self.evaluation, 64)
+        require_integer("seed", self.seed, 0)
+        require_real("rate", self.rate, above=0.0)
+        require_real("temperature", self.temperature, above=0.0)
+        low, high = self.polarity
+        if not 0.0 <= low <= high <= 1.0:
+            raise ValueError(f"polarity must satisfy 0 ≤ low ≤ high ≤ 1, got ({low}, {high})")
+        _require_one_of("loss", self.loss, LOSSES)
+        _require_one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _require_one_of("schedule", self.schedule, get_args(Schedule))
+
+
+def run(
+    experiment: TreeExperiment,
+    *,
+    device: str = "auto",
+    together: int | None = None,
+    checkpoint: str | Path | None = None,
+    compile: bool | str = False,  # noqa: A002
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Train and measure all seeds of an experiment.
+
+    Args:
+        experiment: What to run.
+        device: As for `resolve_device`.
+        together: Seeds trained at once; None for as many as suit the device. The seeds' results depend on it,
+            for the seeds of a group share a stream of random numbers.
+        checkpoint: Base name of checkpoints, one file for each group of seeds; a run that was stopped goes on
+            from them.
+        compile: As for `fit`: worth it where launching small kernels dominates, on a GPU with
+            "reduce-overhead".
+        progress: Show a progress bar with the mean correlation of each level.
+
+    Returns:
+        One row per epoch, seed and inner node: `epoch`, `seed`, `node`, `level`, the `correlation` with the
+        latent, its `ceiling` and the ceiling's standard error `ceiling_error`, the `belief_correlation`,
+        `operator_norm`, and three inner products of the measured update of W_μ and the one that the leading
+        operator gives, `update_square`, `leading_square` and `update_dot`, each estimated from two
+        independent samples so that noise does not add up.
+
+    Raises:
+        TypeError: If `together` is not an integer.
+        ValueError: If it is not positive, the device is not there, or a checkpoint belongs to another run.
+        OSError: If a checkpoint cannot be written; found out before the first step.
+    """
+    place = resolve_device(device)
+    size = require_integer("together", together or (8 if place.type == "cpu" else experiment.seeds), 1)
+    tables = []
+    for first in range(0, experiment.seeds, size):
+        seeds = range(first, min(first + size, experiment.seeds))
+        path = None if checkpoint is None else Path(f"{checkpoint}-{first}.pt")
+        tables.append(_Group(experiment, seeds, place).train(path, compile, progress))
+    return pd.concat(tables, ignore_index=True)
+
+
+def level_table(rows: pd.DataFrame, value: str = "correlation", *, epochs: tuple[int, ...]) -> pd.DataFrame:
+    """Return mean and standard deviation over seeds of a level's mean, for each level and epoch.
+
+    Args:
+        rows: What `run` returned.
+        value: The column to summarise.
+        epochs: Which epochs.
+
+    Returns:
+        Index (level, epoch), columns "mean", "std" (NaN for one seed) and "seeds".
+
+    Raises:
+        ValueError: If the rows hold none of an epoch.
+    """
+    missing = set(epochs) - set(rows["epoch"])
+    if missing:
+        raise ValueError(f"epochs must be among {sorted(set(rows['epoch']))}, got {sorted(missing)}")
+    chosen = rows[rows["epoch"].isin(epochs)]
+    by_seed = chosen.groupby(["level", "epoch", "seed"])[value].mean()
+    table = by_seed.groupby(["level", "epoch"]).agg(["mean", "std", "count"])
+    return table.rename(columns={"count": "seeds"})
+
+
+def explained(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how much of the measured update the leading operator explains, by level and epoch.
+
+    Args:
+        rows: What `run` returned.
+
+    Returns:
+        Index (level, epoch); `cosine` of the two updates of a level, all nodes and seeds together, and
+        `ratio`, the norm of the leading one over that of the measured one. Estimates: noise may carry a
+        cosine beyond 1.
+    """
+    sums = rows.groupby(["level", "epoch"])[["update_dot", "update_square", "leading_square"]].sum()
+    update, leading = (
+        sums["update_square"].clip(lower=0.0) ** 0.5,
+        sums["leading_square"].clip(lower=0.0) ** 0.5,
+    )
+    return pd.DataFrame({"cosine": sums["update_dot"] / (update * leading), "ratio": leading / update})
+
+
+def summary(experiment: TreeExperiment, rows: pd.DataFrame, device: str) -> pd.DataFrame:
+    """Return the small table of an experiment that is worth storing: a row per level, at three moments.
+
+    Args:
+        experiment: What was run.
+        rows: What `run` returned.
+        device: Where it ran, for the record.
+
+    Returns:
+        Rows for epochs 0, 1 and the last. The setting; "mean" and "std" over seeds of a level's correlation;
+        the mean `ceiling`, the mean of each seed's `share` of the ceiling, mean `belief_correlation`,
+        `operator_norm` and the update's `cosine` and `ratio`; torch's version; the device.
+    """
+    last = int(rows["epoch"].max())
+    epochs = tuple(sorted({0, min(1, last), last}))
+    means = rows[rows["epoch"].isin(epochs)].groupby(["level", "epoch", "seed"], as_index=False).mean()
+    means["share"] = means["correlation"] / means["ceiling"]
+    columns = ["ceiling", "share", "belief_correlation", "operator_norm"]
+    table = level_table(rows, epochs=epochs).join(means.groupby(["level", "epoch"])[columns].mean())
+    table = table.join(explained(rows)).reset_index()
+    setting = {name: value for name, value in asdict(experiment).items() if name not in ("polarity", "seeds")}
+    low, high = experiment.polarity
+    labels = {
+        "polarity_low": low,
+        "polarity_high": high,
+        **setting,
+        "torch": torch.__version__,
+        "device": device,
+    }
+    return pd.DataFrame({name: [value] * len(table) for name, value in labels.items()}).join(table)
+
+
+class _Group:
+    """Seeds that are trained together: trees, networks, a fixed sample to measure on."""
+
+    def __init__(self, experiment: TreeExperiment, seeds: range, device: torch.device) -> None:
+        self.experiment, self.seeds, self.device = experiment, seeds, device
+        start = torch.Generator().manual_seed(
+            experiment.seed * 1_000_003 + seeds.start
+        )  # same on all devices
+        trees = TreeEnsemble.regular(
+            len(seeds),
+            experiment.depth,
+            experiment.branching,
+            polarity=experiment.polarity,
+            root_polarity=experiment.root_polarity,
+            generator=start,
+        )
+        self.net = TreeNetwork.random(
+            trees,
+            experiment.width,
+            seeds=len(seeds),
+            init=experiment.init,
+            bias=experiment.bias,
+            normalise=experiment.normalise,
+            generator=start,
+            dtype=torch.float32,
+            device=device,
+        )
+        self.generator = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=start)))
+        self.trees = trees.to(device)
+        self.inner = list(trees.topology.inner)
+        self.loss = ensemble_loss(experiment.loss, experiment.temperature)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Draw the sample to measure on, with its beliefs, and estimate the ceilings."""
+        draws = self.experiment.evaluation
+        states = self.trees.sample(draws, generator=self.generator)
+        self.states = states.mT.to(torch.float32)
+        self.beliefs = self.trees.belief_means(states[..., list(self.trees.leaves)]).mT.float()
+        ceilings = belief_ceilings(self.trees, 4 * draws, generator=self.generator)
+        depths = [self.trees.topology.depths[v] for v in self.inner]
+        self.labels: dict[str, Any] = {
+            "seed": [s for s in self.seeds for _ in self.inner],
+            "node": self.inner * len(self.seeds),
+            "level": depths * len(self.seeds),
+            "ceiling": ceilings.value[:, self.inner].flatten(),
+            "ceiling_error": ceilings.error[:, self.inner].flatten(),
+        }
+
+    def train(self, checkpoint: Path | None, compiled: bool | str, progress: bool) -> pd.DataFrame:
+        experiment = self.experiment
+        total = experiment.epochs * experiment.steps
+        cosine = partial(CosineAnnealingLR, T_max=max(1, total))
+        rows = fit(
+            self.net,
+            lambda _: self.batch_loss(experiment.batch).sum(),  # each seed descends its own loss
+            steps=total,
+            schedule=cosine if experiment.schedule == "cosine" else None,
+            optimizer=partial(OPTIMIZERS[experiment.optimizer], lr=experiment.rate),
+            measure=self.measure,
+            measure_every=experiment.steps,
+            checkpoint=checkpoint,
+            checkpoint_every=experiment.steps,
+            generators=[self.generator],
+            configuration=asdict(experiment) | {"first": self.seeds.start, "together": len(self.seeds)},
+            compile=compiled,
+            progress=progress,
+        )
+        rows["loss"] /= len(self.seeds)
+        rows.insert(0, "epoch", rows.pop("step") // experiment.steps)
+        return rows.drop(columns=[f"{BAR}{depth}" for depth in range(experiment.depth)])
+
+    def batch_loss(self, count: int) -> Float[Tensor, " S"]:
+        states = self.trees.triples(count, generator=self.generator, dtype=torch.float32).states
+        leaves = self.trees.leaves
+        pixels = states.mT[:, leaves[0] : leaves[-1] + 1]  # the leaves of a regular tree are consecutive
+        anchor, positive, negative = torch.tensor_split(self.net(pixels), 3, -1)
+        return self.loss(_distance(anchor, positive), _distance(anchor, negative))
+
+    def measure(self, step: int) -> Mapping[str, Any]:
+        with torch.no_grad():
+            trace = self.net.trace(self.states[:, list(self.trees.leaves)])
+            correlation = best_correlations(self.net, trace, self.states)
+            belief = best_correlations(self.net, trace, self.beliefs)
+        operators = [self.operators(half) for half in torch.tensor_split(self.states, 2, -1)]
+        levels = torch.tensor([self.trees.topology.depths[v] for v in self.inner], device=self.device)
+        return {
+            **self.labels,
+            "correlation": correlation.flatten(),
+            "belief_correlation": belief.flatten(),
+            "operator_norm": ((operators[0].norms() + operators[1].norms()) / 2).flatten(),
+            **self.compare(operators),
+            **{f"{BAR}{k}": float(correlation[:, levels == k].mean()) for k in range(self.experiment.depth)},
+        }
+
+    def operators(self, states: Tensor) -> NodeOperators:
+        """Return the leading operators, estimated from half of the sample."""
+        contrast = sample_contrast(states[:, 0].long(), states.dtype)
+        pixels = states[:, list(self.trees.leaves)]
+        leading = leading_loss(self.experiment.loss, self.experiment.temperature)
+        return node_operators(self.net, pixels, contrast, self.trees.root_polarity, leading, chunk=256)
+
+    def compare(self, operators: list[NodeOperators]) -> dict[str, Tensor]:
+        """Return inner products of the measured and the leading update, from two independent halves each."""
+        leading = [operator.updates() for operator in operators]
+        measured = []
+        for _ in range(2):
+            loss = self.batch_loss(self.experiment.evaluation // 2).sum()
+            gradients = torch.autograd.grad(loss, list(self.net.weights))
+            measured.append([-0.5 * gradient for gradient in gradients])  # one branch
+        return {
+            "update_square": self.products(measured[0], measured[1]),
+            "leading_square": self.products(leading[0], leading[1]),
+            "update_dot": (self.products(measured[0], leading[0]) + self.products(measured[1], leading[1]))
+            / 2,
+        }
+
+    def products(self, left: list[Tensor], right: list[Tensor]) -> Tensor:
+        """Return Σ left·right over the weights of each node, seed by seed, nodes in ascending order."""
+        blocks = [(a * b).sum((1, 2)).view(len(self.seeds), -1) for a, b in zip(left, right, strict=True)]
+        return torch.cat(blocks, 1).flatten()
+
+
+BAR = "level "
+
+
+def ensemble_loss(name: LossName, temperature: float) -> EnsembleLoss:
+    """Return the function (r+, r-) -> loss of each seed, (S, B), (S, B) -> (S,)."""
+    return partial(LOSSES[name], temperature)
+
+
+def leading_loss(name: LossName, temperature: float) -> ContrastiveLoss:
+    """Return the loss whose ξ̄ scales the operators; 1 where the loss has no leading part of its own."""
+    return InfoNCE(temperature) if name == "infonce" else SimpleContrastive()
+
+
+def _by_triples(loss: ContrastiveLoss, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return loss(r_pos.flatten(), r_neg.flatten().unsqueeze(1)).view_as(r_pos).mean(1)
+
+
+def _infonce(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return _by_triples(InfoNCE(temperature), r_pos, r_neg)
+
+
+def _simple(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return _by_triples(SimpleContrastive(), r_pos, r_neg)
+
+
+def _positives(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return r_pos.mean(1)
+
+
+def _shared_weight(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return -torch.sigmoid((r_neg.mean(1) - r_pos.mean(1)) / temperature)
+
+
+LOSSES: dict[LossName, Callable[[float, Tensor, Tensor], Tensor]] = {
+    "infonce": _infonce,
+    "simple": _simple,
+    "positives": _positives,
+    "shared-weight": _shared_weight,
+}
+OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+}
+
+
+def _distance(left: Tensor, right: Tensor) -> Tensor:
+    return 0.5 * (left - right).square().sum(1)
+
+
+def _require_one_of(name: str, value: str, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

@@ -1,0 +1,48 @@
+"""Hierarchical latent trees: the model, its closed forms and tree-structured networks (T7–T11)."""
+
+from ssl_theory.hltm import lucky
+from ssl_theory.hltm.closed_forms import (
+    LevelState,
+    activation_covariance,
+    child_vectors,
+    level_state,
+    pre_activation_gap,
+    selectivities,
+)
+from ssl_theory.hltm.ensemble import TreeEnsemble
+from ssl_theory.hltm.exact import ExactTree
+from ssl_theory.hltm.metrics import Ceilings, belief_ceilings, best_correlations, exact_ceilings
+from ssl_theory.hltm.model import LatentModel, Triples
+from ssl_theory.hltm.moments import MAX_CONFIGURATIONS, LeafMoments
+from ssl_theory.hltm.network import Trace, TreeNetwork
+from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample_contrast
+from ssl_theory.hltm.topology import Topology
+from ssl_theory.hltm.tree import CategoricalTree, LatentTree
+
+__all__ = [
+    "MAX_CONFIGURATIONS",
+    "CategoricalTree",
+    "Ceilings",
+    "ExactTree",
+    "LatentModel",
+    "LatentTree",
+    "LeafMoments",
+    "LevelState",
+    "NodeOperators",
+    "Topology",
+    "Trace",
+    "TreeEnsemble",
+    "TreeNetwork",
+    "Triples",
+    "activation_covariance",
+    "belief_ceilings",
+    "best_correlations",
+    "child_vectors",
+    "exact_ceilings",
+    "level_state",
+    "lucky",
+    "node_operators",
+    "pre_activation_gap",
+    "sample_contrast",
+    "selectivities",
+]

@@ -1,0 +1,190 @@
+"""The experiment on latent trees, at a size that takes seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssl_theory.checks import relative_error
+from ssl_theory.experiments.hltm import (
+    LOSSES,
+    TreeExperiment,
+    ensemble_loss,
+    explained,
+    level_table,
+    run,
+)
+from ssl_theory.losses import InfoNCE
+from ssl_theory.training import CheckpointError
+
+TINY = TreeExperiment(
+    seeds=3, epochs=2, depth=2, width=3, steps=4, batch=16, evaluation=64, polarity=(0.7, 1.0)
+)
+
+
+@pytest.fixture(scope="module")
+def learned() -> pd.DataFrame:
+    """Return a run that is long enough to learn something: depth 3, four seeds."""
+    return run(replace(TINY, seeds=4, depth=3, width=6, steps=100, batch=64, evaluation=1024), device="cpu")
+
+
+def test_rows(learned: pd.DataFrame) -> None:
+    assert set(learned["epoch"]) == {0, 1, 2}
+    assert len(learned) == 3 * 4 * 7
+    assert sorted(set(zip(learned["node"], learned["level"], strict=True))) == [
+        (0, 0), (1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (6, 2),
+    ]  # fmt: skip
+    assert not learned.drop(columns="loss").isna().any().any()
+    for column in ("correlation", "ceiling", "belief_correlation"):
+        assert learned[column].between(0.0, 1.0).all()
+
+
+def test_correlations_rise_towards_the_ceiling_and_stay_below(learned: pd.DataFrame) -> None:
+    table = level_table(learned, epochs=(0, 2))["mean"].unstack()
+    assert table.loc[0, 2] > table.loc[0, 0] + 0.02
+    ceiling = learned.groupby("level")["ceiling"].mean()
+    assert (table[2] <= ceiling + 6.0 / 1024**0.5).all()
+
+
+def test_without_augmentation_noise_the_leading_operator_explains_everything() -> None:
+    rows = run(replace(TINY, polarity=(1.0, 1.0), bias=False, normalise=False, evaluation=4096), device="cpu")
+    table = explained(rows)
+    assert table["cosine"].sub(1.0).abs().max() < 1e-3
+    assert table["ratio"].sub(1.0).abs().max() < 0.1  # the two are estimated from different samples
+
+
+def test_same_seed_same_rows_and_other_seed_others() -> None:
+    one, two = run(TINY, device="cpu"), run(TINY, device="cpu")
+    pd.testing.assert_frame_equal(one, two)
+    assert not run(replace(TINY, seed=1), device="cpu")["correlation"].equals(one["correlation"])
+
+
+def test_a_cosine_ends_with_small_steps() -> None:
+    """The step before the last has 2 % of the first one's size; the weights hardly move there."""
+    constant, cosine = (
+        run(replace(TINY, epochs=8, schedule=s), device="cpu") for s in ("constant", "cosine")
+    )
+    last = [
+        table[table["epoch"] >= 7].groupby("epoch")["operator_norm"].sum() for table in (constant, cosine)
+    ]
+    moved = [abs(norms[8] / norms[7] - 1.0) for norms in last]
+    assert moved[1] < moved[0]
+
+
+def test_seeds_are_split_into_groups() -> None:
+    rows = run(TINY, device="cpu", together=2)
+    assert sorted(set(rows["seed"])) == [0, 1, 2]
+    first = run(replace(TINY, seeds=2), device="cpu", together=2)
+    pd.testing.assert_frame_equal(rows[rows["seed"] < 2].reset_index(drop=True), first)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(TINY, device="cpu", together=2)
+    name = tmp_path / "tree"
+    from ssl_theory.experiments import hltm
+
+    calls = 0
+    batch_loss = hltm._Group.batch_loss
+
+    def stops(self: Any, count: int) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 20:  # in the second group
+            raise RuntimeError("power cut")
+        return batch_loss(self, count)
+
+    monkeypatch.setattr(hltm._Group, "batch_loss", stops)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(TINY, device="cpu", together=2, checkpoint=name)
+    monkeypatch.undo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tree-0.pt", "tree-2.pt"]
+    pd.testing.assert_frame_equal(run(TINY, device="cpu", together=2, checkpoint=name), whole)
+    with pytest.raises(CheckpointError):
+        run(replace(TINY, rate=0.2), device="cpu", together=2, checkpoint=name)
+
+
+def test_summary_of_levels() -> None:
+    rows = pd.DataFrame(
+        {
+            "level": [0, 1, 1, 0, 1, 1],
+            "epoch": 0,
+            "seed": [0, 0, 0, 1, 1, 1],
+            "correlation": [0.2, 0.3, 0.5, 0.6, 0.7, 0.7],
+            "update_dot": [1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+            "update_square": [4.0] * 6,
+            "leading_square": [1.0] * 6,
+        }
+    )
+    table = level_table(rows, epochs=(0,))
+    assert table.loc[(0, 0), "mean"] == pytest.approx(0.4)
+    assert table.loc[(1, 0), "mean"] == pytest.approx(0.55)
+    assert table.loc[(1, 0), "std"] == pytest.approx((2 * 0.15**2) ** 0.5)
+    assert explained(rows).loc[(1, 0)].tolist() == pytest.approx([0.5, 0.5])
+    with pytest.raises(ValueError, match=r"epochs must be among \[0\], got \[3\]"):
+        level_table(rows, epochs=(3,))
+
+
+@given(st.sampled_from(sorted(LOSSES)), st.integers(0, 2**31))
+def test_losses_by_their_formulas(name: Any, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    r_pos, r_neg = torch.rand(2, 3, 5, generator=g, dtype=torch.float64)
+    tau = 0.3
+    loss = ensemble_loss(name, tau)(r_pos, r_neg)
+    for s in range(3):
+        mean_pos, mean_neg = r_pos[s].mean(), r_neg[s].mean()
+        expected = {
+            "infonce": InfoNCE(tau)(r_pos[s], r_neg[s].unsqueeze(1)).mean(),
+            "simple": mean_pos - mean_neg,
+            "positives": mean_pos,
+            "shared-weight": -torch.exp(-mean_pos / tau)
+            / (torch.exp(-mean_pos / tau) + torch.exp(-mean_neg / tau)),
+        }[name]
+        assert relative_error(loss[s], expected) < 1e-12
+
+
+def test_shared_weight_gives_every_pair_of_a_batch_the_same_weight() -> None:
+    g = torch.Generator().manual_seed(0)
+    r_pos, r_neg = (r.requires_grad_() for r in torch.rand(2, 3, 5, generator=g, dtype=torch.float64))
+    loss = ensemble_loss("shared-weight", 0.3)(r_pos, r_neg).sum()
+    for gradient in torch.autograd.grad(loss, (r_pos, r_neg)):
+        assert float((gradient - gradient[:, :1]).abs().max()) < 1e-15
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"width": 0}, ValueError, "width must be at least 1, got 0"),
+        ({"seeds": 0}, ValueError, "seeds must be at least 1"),
+        ({"epochs": -1}, ValueError, "epochs must be at least 0"),
+        ({"batch": 1.5}, TypeError, "batch must be an integer"),
+        ({"rate": 0.0}, ValueError, "rate must be finite and greater than 0"),
+        ({"temperature": float("nan")}, ValueError, "temperature must be finite"),
+        ({"loss": "nce"}, ValueError, "loss must be one of infonce, simple, positives, shared-weight"),
+        ({"optimizer": "lion"}, ValueError, "optimizer must be one of sgd, adam, got 'lion'"),
+        ({"schedule": "step"}, ValueError, "schedule must be one of constant, cosine, got 'step'"),
+        ({"evaluation": 3}, ValueError, "evaluation must be at least 64"),
+    ],
+)
+def test_bad_experiments(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        replace(TINY, **options)
+
+
+@pytest.mark.bad_input
+def test_bad_runs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="together must be at least 1, got -1"):
+        run(TINY, device="cpu", together=-1)
+    with pytest.raises(ValueError, match="device must be auto or one of"):
+        run(TINY, device="abacus")
+    with pytest.raises(ValueError, match="polarity must satisfy"):
+        replace(TINY, polarity=(0.9, 0.2))
+    with pytest.raises(OSError, match="nowhere"):
+        run(TINY, device="cpu", checkpoint=tmp_path / "nowhere" / "tree")
