@@ -86,7 +86,9 @@ def _estimated_weights(means: Tensor, loss: ContrastiveLoss, *, in_batch: bool) 
     r_neg = half_squared_distances(means, means)[others].reshape(size, size - 1)
     rows = r_neg if in_batch else r_neg.reshape(-1, 1)
     xi = loss.pair_weights(torch.zeros_like(rows[:, 0]), rows)
-    return means.new_zeros(size, size).masked_scatter(others, xi)
+    weights = means.new_zeros(size, size)
+    weights[others] = xi.flatten()
+    return weights
 
 
 def _check_batch(first: Tensor, second: Tensor, loss: ContrastiveLoss | None, weights: Tensor | None) -> None:
