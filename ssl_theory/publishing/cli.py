@@ -1,4 +1,4 @@
-"""The command line: ssl-theory list | run CHAPTER | build | ledger | serve | notebooks."""
+"""The command line: ssl-theory list | run CHAPTER | build | ledger | serve | experiment | notebooks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from ssl_theory.publishing import ledger, notebooks, parameters
 from ssl_theory.publishing.catalogue import Book, Chapter, find_book
 from ssl_theory.publishing.errors import BuildError, UsageError
+from ssl_theory.publishing.experiment import add_experiment
 from ssl_theory.publishing.lock import lock
 
 Command = Callable[[argparse.Namespace], None]
@@ -161,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     add("ledger", show_ledger).add_argument("--json", action="store_true", help="for machines")
     add("serve", serve).add_argument("--port", type=_positive)
+    add_experiment(commands)
     add("notebooks", check_notebooks).add_argument("--fix", action="store_true", help="mend them")
     return parser
 
