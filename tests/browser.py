@@ -36,6 +36,17 @@ _LOOK, _FAINT = (
     (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("look.js", "contrast.js")
 )
 
+# What a control shows: the pictures that are visible, and the value of each slider.
+_STATE = """(box) => {
+  const shown = [...box.querySelectorAll("img")].filter((e) => e.getClientRects().length);
+  return {
+    picture: shown.map((e) => e.src),
+    "alternative text": shown.map((e) => e.alt),
+    "spoken value": [...box.querySelectorAll("input")].map((e) => e.getAttribute("aria-valuetext")),
+    "written value": [...box.querySelectorAll("output")].map((e) => e.textContent),
+  };
+}"""
+
 
 def find_browser() -> str | None:
     """Return the path of a Chromium on this machine, or None."""
@@ -147,30 +158,23 @@ def _measure(page: Page, scheme: str, found: Visit) -> None:
 def _try_control(box: Locator) -> str:
     """Return what goes wrong, if anything, when each slider of a control is moved by key and by mouse."""
 
-    def state() -> tuple[list[str | None], list[str | None], list[str | None]]:
-        visible = [p for p in box.locator("img").all() if p.is_visible()]
-        return (
-            [p.get_attribute("src") for p in visible],
-            [p.get_attribute("alt") for p in visible],
-            [s.get_attribute("aria-valuetext") for s in box.locator("input").all()],
-        )
-
-    def compare(before: Any, how: str, index: int) -> str:
-        after = state()
-        if len(after[0]) != 1:
-            return f"{how} on slider {index}: {len(after[0])} pictures at once"
-        names = ("picture", "alternative text", "spoken value")
-        same = [name for name, old, new in zip(names, before, after, strict=True) if old == new]
+    def compare(before: dict[str, list[str]], how: str, index: int) -> str:
+        after = box.evaluate(_STATE)
+        if len(after["picture"]) != 1:
+            return f"{how} on slider {index}: {len(after['picture'])} pictures at once"
+        same = [
+            name for name in ("picture", "alternative text", "spoken value") if before[name] == after[name]
+        ]
         if same:
             return f"{how} on slider {index}: {', '.join(same)} did not change"
-        written = [o.inner_text() for o in box.locator("output").all()]
-        return "" if written == after[2] else f"{how} on slider {index}: shows {written}, says {after[2]}"
+        shown, said = after["written value"], after["spoken value"]
+        return "" if shown == said else f"{how} on slider {index}: shows {shown}, says {said}"
 
     if not box.is_visible():
         return "not visible"
     for index, slider in enumerate(box.locator("input[type=range]").all()):
         slider.scroll_into_view_if_needed()
-        before = state()
+        before = box.evaluate(_STATE)
         slider.focus()
         slider.press("ArrowRight")
         if wrong := compare(before, "arrow key", index):
@@ -182,7 +186,7 @@ def _try_control(box: Locator) -> str:
         if wrong := compare(before, "mouse", index):
             return wrong
         slider.press("Home")
-        if state() != before:
+        if box.evaluate(_STATE) != before:
             return f"home key on slider {index}: not back at the start"
     return ""
 

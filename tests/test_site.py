@@ -15,7 +15,7 @@ from tests.browser import Visit, broken_links, find_browser, launch, pages, serv
 SITE = Path(__file__).parents[1] / "build" / "_build" / "html"
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]  # the tour of all pages is one fixture
 
 
 def unavailable(reason: str) -> None:
