@@ -12,6 +12,7 @@ import yaml
 
 from ssl_theory.checks import theorems
 from ssl_theory.publishing.errors import UsageError, unknown
+from ssl_theory.publishing.repository import Repository, repository
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -66,6 +67,13 @@ class Book:
         if self.checkout is None:
             raise UsageError("building needs a checkout of the repository; run this inside one")
         return self.checkout
+
+    @property
+    def repository(self) -> Repository | None:
+        """Where the source lives, if this is a checkout whose _config.yml says so."""
+        if self.checkout is None:
+            return None
+        return repository((self.checkout / "_config.yml").read_text(encoding="utf-8"))
 
     @property
     def toc(self) -> dict[str, Any]:

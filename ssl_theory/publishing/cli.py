@@ -125,8 +125,9 @@ def serve(options: argparse.Namespace) -> None:
 
 def check_notebooks(options: argparse.Namespace) -> None:
     """Name, or mend, the notebooks of the book that are not in canonical form."""
-    folder = find_book().folder
-    wrong = notebooks.not_canonical(folder, fix=options.fix)
+    book = find_book()
+    home = book.repository
+    wrong = notebooks.not_canonical(book.folder, fix=options.fix, install=home.install if home else None)
     for path in wrong:
         print(f"{'mended' if options.fix else 'not canonical'}: {path}")
     if wrong and not options.fix:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 INJECTED = "injected-parameters"
+INSTALL = "install"  # the cell that installs the library where it is missing
 
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -33,11 +34,34 @@ def tags(cell: dict[str, Any]) -> list[str]:
     return found
 
 
-def canonical(notebook: dict[str, Any]) -> str:
+def with_install(notebook: dict[str, Any], install: str) -> dict[str, Any]:
+    """Return a notebook whose second cell, hidden in the book, has this source and alone is tagged so."""
+    cell = {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": INSTALL,
+        "metadata": {"tags": [INSTALL, "remove-cell"]},
+        "outputs": [],
+        "source": install.splitlines(keepends=True),
+    }
+    others = [cell for cell in notebook["cells"] if INSTALL not in tags(cell)]
+    return notebook | {"cells": [*others[:1], cell, *others[1:]]}
+
+
+def canonical(notebook: dict[str, Any], install: str | None = None) -> str:
     """Return the canonical text: what the notebook's source is, executed or not.
 
     Outputs, counts, injected parameters and all metadata but tags and captions are dropped; ids count cells.
+
+    Args:
+        notebook: Its JSON.
+        install: Source of the cell that installs the library; None leaves such a cell, or its absence, alone.
+
+    Returns:
+        The text.
     """
+    if install is not None:
+        notebook = with_install(notebook, install)
     cells: list[dict[str, Any]] = []
     for cell in notebook["cells"]:
         if INJECTED in tags(cell):
@@ -71,11 +95,11 @@ def python_warnings(notebook: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(re.findall(r"\b\w*Warning: .*", text)))
 
 
-def not_canonical(folder: Path, *, fix: bool = False) -> list[Path]:
+def not_canonical(folder: Path, *, fix: bool = False, install: str | None = None) -> list[Path]:
     """Return the notebooks below a folder that are not in canonical form, after mending them if asked to."""
     wrong = []
     for path in sorted(folder.rglob("*.ipynb")):
-        text = canonical(read(path))
+        text = canonical(read(path), install)
         if text != path.read_text(encoding="utf-8"):
             wrong.append(path)
             if fix:

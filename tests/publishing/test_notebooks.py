@@ -28,7 +28,9 @@ def test_every_theorem_has_its_chapter_in_the_book() -> None:
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_chapters_in_the_repository_are_canonical(name: str) -> None:
     path = CHAPTERS[name].path
-    same = path.read_text(encoding="utf-8") == notebooks.canonical(notebooks.read(path))
+    assert BOOK.repository is not None
+    canonical = notebooks.canonical(notebooks.read(path), BOOK.repository.install)
+    same = path.read_text(encoding="utf-8") == canonical
     assert same, f"{path} has outputs or is not canonical: run ssl-theory notebooks --fix"
 
 
@@ -37,6 +39,7 @@ def test_chapters_declare_their_scale_and_state_their_theorems(name: str) -> Non
     cells = notebooks.read(CHAPTERS[name].path)["cells"]
     tagged = ["".join(c["source"]) for c in cells if "parameters" in notebooks.tags(c)]
     assert len(tagged) == 1
+    assert [notebooks.tags(cell)[:1] for cell in cells[:3]] == [[], [notebooks.INSTALL], ["parameters"]]
     assert all(f"{parameter} = " in tagged[0] for parameter in ("profile", "seed", "device"))
     prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     for theorem in CHAPTERS[name].theorem_ids:
@@ -90,6 +93,16 @@ def test_captions_and_tags_survive() -> None:
     assert kept[0]["source"] == ["# A"]
     assert kept[1]["metadata"] == {"tags": ["hide-input"], "mystnb": {"image": {"alt": "a"}}}
     assert [c["id"] for c in kept] == ["cell-00", "cell-01"]
+
+
+def test_the_install_cell_is_written_once_behind_the_title() -> None:
+    cells = [text("# A"), code("a = 1", "parameters"), code("old", notebooks.INSTALL), code("b")]
+    mended = notebooks.canonical({"cells": cells}, install="new\nlines")
+    found = json.loads(mended)["cells"]
+    assert ["".join(c["source"]) for c in found] == ["# A", "new\nlines", "a = 1", "b"]
+    assert found[1]["metadata"] == {"tags": ["install", "remove-cell"]}
+    assert notebooks.canonical(json.loads(mended), install="new\nlines") == mended
+    assert notebooks.canonical(json.loads(mended)) == mended, "left alone when nothing is known of it"
 
 
 def test_what_is_not_canonical_is_named_and_mended(tmp_path: Path) -> None:

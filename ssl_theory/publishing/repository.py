@@ -1,0 +1,75 @@
+"""Where the repository lives, as _config.yml says, and every address that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import yaml
+
+INSTALL = """\
+# Installs the book's library where it is missing, as on Colab; does nothing where it is there.
+from importlib.util import find_spec
+
+if find_spec("ssl_theory") is None:
+    %pip install --quiet "ssl-theory @ git+{url}@{branch}"
+"""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The public home of the book's source.
+
+    Attributes:
+        url: Its address, without a slash at the end.
+        branch: The branch that readers are sent to.
+        folder: The folder of the book in it.
+        colab: The address of Colab; empty to offer none.
+        binder: The address of a BinderHub; empty to offer none.
+    """
+
+    url: str
+    branch: str = "main"
+    folder: str = "book"
+    colab: str = ""
+    binder: str = ""
+
+    @property
+    def install(self) -> str:
+        """The source of the cell that installs the library from here."""
+        return INSTALL.format(url=self.url, branch=self.branch).rstrip()
+
+    def links(self, place: str) -> dict[str, str]:
+        """Return where the notebook of a chapter can be opened: a name for each address.
+
+        Args:
+            place: The chapter's path in the book, without its ending.
+        """
+        path = f"{self.folder}/{place}.ipynb"
+        home = urlsplit(self.url)
+        name, branch = home.path.strip("/").removesuffix(".git"), quote(self.branch, safe="")
+        hub = f"git/{quote(self.url, safe='')}"
+        found = {}
+        if home.netloc == "github.com":
+            hub = f"gh/{name}"
+            if self.colab:  # which opens notebooks from GitHub alone
+                found["Colab"] = f"{self.colab}/github/{name}/blob/{branch}/{quote(path)}"
+        if self.binder:
+            inside = quote(f"lab/tree/{path}", safe="")
+            found["Binder"] = f"{self.binder}/v2/{hub}/{branch}?urlpath={inside}"
+        return found
+
+
+def repository(config: str) -> Repository | None:
+    """Return the repository that a _config.yml names, or None if it names none."""
+    settings = yaml.safe_load(config) or {}
+    place, buttons = settings.get("repository") or {}, settings.get("launch_buttons") or {}
+    if not place.get("url"):
+        return None
+    return Repository(
+        url=place["url"].rstrip("/"),
+        branch=place.get("branch", "main"),
+        folder=place.get("path_to_book", "book"),
+        colab=buttons.get("colab_url", "").rstrip("/"),
+        binder=buttons.get("binderhub_url", "").rstrip("/"),
+    )
