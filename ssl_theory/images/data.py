@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from ssl_theory.devices import resolve_device
+from ssl_theory.images.archives import ARCHIVES, unpacked
 from ssl_theory.validation import require_rank
 
 Name = Literal["digits", "cifar10", "stl10"]
@@ -79,7 +81,7 @@ def load_images(
     name: Name,
     split: Split = "train",
     *,
-    folder: str | Path | None = None,
+    folder: Path | None = None,
     download: bool = True,
     device: str = "cpu",
 ) -> ImageSet:
@@ -108,17 +110,19 @@ def load_images(
         raise ValueError(f"split of {name} must be one of {', '.join(splits)}, got {split!r}")
     place = resolve_device(device)
     if name == "digits":
-        images, labels = _digits(split)
-        known = images if split == "train" else _digits("train")[0]
+        read = _digits
     else:
-        raise NotImplementedError
+        archive = ARCHIVES[name]
+        read = partial(archive.read, unpacked(archive, folder, download=download))
+    images, labels = read(split)
+    known = images if split == "train" else read("train")[0]
     mean, std = _statistics(known)
     return ImageSet(images.to(place), labels.to(place), name, mean.to(place), std.to(place))
 
 
-def _digits(split: Split) -> tuple[Tensor, Tensor]:
+def _digits(split: str) -> tuple[Tensor, Tensor]:
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+    from sklearn.model_selection import train_test_split
 
     digits = load_digits()
     chosen = train_test_split(
