@@ -15,6 +15,6 @@ cd "$away"
 fresh/bin/pip install --quiet --constraint "$constraints" "$target"/*.whl
 fresh/bin/ssl-theory list
 version=$(fresh/bin/python -c 'import ssl_theory; print(ssl_theory.__version__)')
-fresh/bin/pip show ssl-theory | grep -qx "Version: $version"
-ls "$target" | grep -q "$version.*whl" && ls "$target" | grep -q "$version.tar.gz"
+[[ $(fresh/bin/python -c 'from importlib.metadata import version; print(version("ssl-theory"))') == "$version" ]]
+[[ -f $target/ssl_theory-$version-py3-none-any.whl && -f $target/ssl_theory-$version.tar.gz ]]
 echo "the wheel of $version works outside the repository"
