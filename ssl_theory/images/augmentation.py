@@ -6,7 +6,7 @@ Sources: the augmentations of SimCLR, Chen et al., arXiv:2002.05709, as kornia i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
@@ -18,6 +18,7 @@ from ssl_theory.images.randomness import drawing_from
 from ssl_theory.validation import require_integer, require_real
 
 
+@runtime_checkable
 class View(Protocol):
     """A random view of each of N images, and the plain view that shows the image as it is."""
 
