@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
@@ -52,7 +53,7 @@ class Theorem:
     """A numbered statement of the book.
 
     `relation` says whether it restates, sharpens or extends the paper's claim, `paper` where the paper
-    makes it, in words.
+    makes it, in words; `uses` names the theorems, by id, that its proof rests on.
     """
 
     id: str
@@ -63,6 +64,12 @@ class Theorem:
     relation: Relation
     paper: str
     claims: tuple[Claim, ...]
+    uses: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The label of its statement in the chapter."""
+        return self.id.lower().replace(".", "-")
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,8 @@ def theorems() -> dict[str, Theorem]:
     table: dict[str, Theorem] = {}
     for entry in [entry for text in texts for entry in tomllib.loads(text)["theorem"]]:
         claims = tuple(Claim(**claim) for claim in entry.pop("claims"))
-        theorem = Theorem(**{**entry, "assumptions": tuple(entry["assumptions"])}, claims=claims)
+        lists = {key: tuple(entry.get(key, ())) for key in ("assumptions", "uses")}
+        theorem = Theorem(**{**entry, **lists}, claims=claims)
         if theorem.relation not in ("restates", "sharpens", "extends"):
             raise ValueError(f"theorem {theorem.id}: unknown relation {theorem.relation!r}")
         for claim in claims:
@@ -108,6 +116,23 @@ def theorems() -> dict[str, Theorem]:
             raise ValueError(f"theorem {theorem.id} stands twice")
         table[theorem.id] = theorem
     return table
+
+
+def dependencies() -> dict[str, tuple[str, ...]]:
+    """Return what each theorem uses, by id, every theorem after those that it uses.
+
+    Raises:
+        ValueError: If a theorem uses one that does not exist, or itself by a detour.
+    """
+    table = theorems()
+    graph = {theorem.id: theorem.uses for theorem in table.values()}
+    unknown = [f"{user} uses {used}" for user, uses in graph.items() for used in uses if used not in table]
+    if unknown:
+        raise ValueError(f"theorems that do not exist are used: {', '.join(unknown)}")
+    try:
+        return {name: graph[name] for name in TopologicalSorter(graph).static_order()}
+    except CycleError as error:
+        raise ValueError(f"theorems use each other in a circle: {' → '.join(error.args[1])}") from error
 
 
 @cache

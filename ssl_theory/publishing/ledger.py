@@ -108,12 +108,11 @@ def _summary(entries: list[Entry]) -> str:
 
 
 def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry]) -> str:
-    label = theorem.id.lower().replace(".", "-")
     lines = [
-        f"## {theorem.id}: {theorem.title}",
+        f"(ledger-{theorem.label})=\n## {theorem.id}: {theorem.title}",
         theorem.statement,
         f"Assumes {'; '.join(theorem.assumptions)}. It *{theorem.relation}* the paper: {theorem.paper}. "
-        f"Stated and proved as {{prf:ref}}`{label}` in {{doc}}`{chapter.place}`.",
+        f"Stated and proved as {{prf:ref}}`{theorem.label}` in {{doc}}`{chapter.place}`.",
         "\n".join(
             [
                 "| check | what was compared | error | cases | status |",

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
+from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import UsageError, unknown
 
@@ -28,6 +29,17 @@ def defaults(chapter: Chapter) -> dict[str, Any]:
             raise UsageError(
                 f"parameter {name} of {chapter.name} has no plain default: {entry['default']}"
             ) from error
+    return found
+
+
+def used(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that an executed notebook ran with, those given over the defaults."""
+    found: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if {"parameters", notebooks.INJECTED} & set(notebooks.tags(cell)):
+            for line in ast.parse("".join(cell["source"])).body:
+                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+                    found[line.targets[0].id] = ast.literal_eval(line.value)
     return found
 
 

@@ -39,6 +39,10 @@ class Repository:
         """The source of the cell that installs the library from here."""
         return INSTALL.format(url=self.url, branch=self.branch).rstrip()
 
+    def source(self, place: str) -> str:
+        """Return the address of a chapter's notebook."""
+        return f"{self.url}/blob/{self.branch}/{quote(f'{self.folder}/{place}.ipynb')}"
+
     def links(self, place: str) -> dict[str, str]:
         """Return where the notebook of a chapter can be opened: a name for each address.
 

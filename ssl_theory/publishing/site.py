@@ -11,13 +11,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import distribution, version
 from pathlib import Path
-from typing import Any
 
-from ssl_theory.checks import MIME
-from ssl_theory.publishing import ledger, notebooks
+from ssl_theory.publishing import frame, ledger, notebooks
 from ssl_theory.publishing.catalogue import Book, Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.ledger import Entry
+from ssl_theory.publishing.repository import repository
 
 RENDERERS = ("jupyter-book", "myst-nb", "Sphinx", "sphinx-book-theme", "sphinx-exercise", "sphinx-proof")
 MATHJAX = "sphinx-mathjax-offline"
@@ -52,7 +51,7 @@ def render(
     """
     config = configuration(book, repository_url)
     require_no_error_output(executed)
-    sources = assemble(book, executed, entries)
+    sources = assemble(book, executed, entries, repository_url)
     index, stamp_file = build / "_build" / "html" / "index.html", build / "site.json"
     stamp = _stamp(sources, config)
     if index.exists() and stamp_file.exists() and json.loads(stamp_file.read_text()) == stamp:
@@ -81,27 +80,36 @@ def configuration(book: Book, repository_url: str | None = None) -> str:
     )
 
 
-def assemble(book: Book, executed: Mapping[Chapter, Path], entries: list[Entry]) -> Files:
-    """Return the files of build/book: pages, assets, executed chapters and the ledger page."""
+def assemble(
+    book: Book,
+    executed: Mapping[Chapter, Path],
+    entries: list[Entry],
+    repository_url: str | None = None,
+) -> Files:
+    """Return the files of build/book: pages, assets, executed chapters and what is written from the records.
+
+    Args:
+        book: The book's source, a checkout.
+        executed: The chapters with their executed notebooks.
+        entries: The ledger.
+        repository_url: Address to put in the place of the one in _config.yml.
+
+    Returns:
+        Content by path.
+    """
+    home = repository(configuration(book, repository_url))
     files = {
         path.relative_to(book.folder): path.read_bytes()
         for path in _tree(book.folder)
         if path.suffix not in (".ipynb", ".py")
     }
     for chapter, path in executed.items():
-        files[Path(f"{chapter.place}.ipynb")] = _for_readers(notebooks.read(path)).encode()
+        shown = frame.framed(notebooks.read(path), chapter, entries, home)
+        files[Path(f"{chapter.place}.ipynb")] = notebooks.dump(shown).encode()
     name = Path("ledger.md")
     if name in files:
         files[name] = ledger.page(files[name].decode(), entries, executed).encode()
     return files
-
-
-def _for_readers(notebook: dict[str, Any]) -> str:
-    """Return an executed notebook without the records of its checks, a type that Sphinx does not know."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop(MIME, None)
-    return notebooks.dump(notebook)
 
 
 def web_files(book: Book) -> Files:

@@ -24,7 +24,9 @@ def test_pages_are_assembled_without_sources_of_chapters(tmp_path: Path) -> None
     (book.folder / "ledger.md").write_text("# L\n\n<!-- ledger -->\n", encoding="utf-8")
     ran = tmp_path / "ran.ipynb"
     shown = {"output_type": "display_data", "data": {MIME: {}, "text/plain": "checked"}}
-    ran.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": [shown]}]}), encoding="utf-8")
+    ran.write_text(
+        json.dumps({"cells": [{"cell_type": "code", "metadata": {}, "outputs": [shown]}]}), encoding="utf-8"
+    )
     files = site.assemble(book, {book.chapters()["one"]: ran}, [])
     (cell,) = json.loads(files[Path("part/one.ipynb")])["cells"]
     assert cell["outputs"][0]["data"] == {"text/plain": "checked"}

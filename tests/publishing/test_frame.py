@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import copy
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssl_theory.checks import MIME, claims, theorems
+from ssl_theory.publishing import frame, notebooks
+from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.publishing.cli import _parser
+from ssl_theory.publishing.parameters import parse
+from ssl_theory.publishing.repository import Repository
+from tests.publishing.books import PARAMETERS, code, text
+
+BOOK = find_book(Path(__file__))
+CHAPTERS = BOOK.chapters()
+HOME = Repository("https://github.com/a/b", colab="https://colab.example", binder="https://binder.example")
+THEOREM = theorems()["T3"]
+BOX = f"````{{prf:theorem}} A title\n:label: {THEOREM.label}\n\n```{{math}}\nx\n```\n````\n\nAfter."
+
+
+def check(claim: str) -> dict[str, Any]:
+    data = {MIME: {"id": claim}, "text/html": ['<p class="check">', "fine</p>"]}
+    return {"output_type": "display_data", "data": data}
+
+
+def ran(*cells: dict[str, Any]) -> dict[str, Any]:
+    opening = text("# A title\n\n**What you will learn.** Much.")
+    injected = code("seed = 7\nscale = 2.5", notebooks.INJECTED)
+    return {
+        "cells": [opening, code("old", notebooks.INSTALL), code(PARAMETERS, "parameters"), injected, *cells]
+    }
+
+
+def shown(
+    notebook: dict[str, Any], home: Repository | None = HOME, entries: Any = ()
+) -> list[dict[str, Any]]:
+    found = frame.framed(notebook, CHAPTERS["simple"], entries, home)["cells"]
+    assert all(cell["metadata"] is not None for cell in found)
+    return list(found)
+
+
+def test_a_chapter_opens_with_its_facts_and_closes_with_how_to_open_it() -> None:
+    entries = [{"chapter": "simple", "theorem": "T3"}] * 3
+    before = ran()
+    kept = copy.deepcopy(before)
+    cells = shown(before, entries=entries)
+    assert before == kept, "the executed notebook itself stays as it is"
+    title, _, facts, *_ = cells[0]["source"].split("\n")
+    assert (title, facts) == ("# A title", ":::{div} chapter-facts")
+    count = len(CHAPTERS["simple"].theorem_ids)
+    assert f"About 5 minutes to read · {count} results, 3 checks · " in cells[0]["source"]
+    assert "".join(cells[1]["source"]) == HOME.install, "and a fork installs itself"
+    closing = cells[-1]["source"]
+    assert "](https://colab.example/github/a/b/blob/main/book/covariance/simple.ipynb)" in closing
+    assert "](https://binder.example/v2/gh/a/b/main?urlpath=lab" in closing
+    assert 'href="../_sources/covariance/simple.ipynb" download' in closing
+    assert "https://github.com/a/b/blob/main/book/covariance/simple.ipynb" in closing
+
+
+def test_the_command_runs_the_chapter_with_the_parameters_it_had() -> None:
+    closing = shown(ran())[-1]["source"]
+    (line,) = [line for line in closing.splitlines() if line.startswith("ssl-theory ")]
+    options = _parser().parse_args(shlex.split(line)[1:])
+    assert (options.chapter, str(options.output)) == ("simple", "simple.ipynb")
+    assert options.parameter == ["profile=quick", "seed=7", "scale=2.5", "shown=True", "device=cpu"]
+    real = shown(notebooks.read(CHAPTERS["simple"].path))[-1]["source"]
+    given = shlex.split(next(line for line in real.splitlines() if line.startswith("ssl-theory ")))[4::2]
+    assert parse(CHAPTERS["simple"], [word for word in given if "=" in word])["seed"] == 0
+
+
+def test_without_a_repository_only_the_machine_of_the_reader_is_offered() -> None:
+    closing = shown(ran(), home=None)[-1]["source"]
+    assert "http" not in closing
+    assert "ssl-theory run simple" in closing
+
+
+def test_the_relation_to_the_paper_stands_in_the_box_of_its_theorem() -> None:
+    cells = shown(ran(text("## The claim\n\n" + BOX)), entries=[{"chapter": "simple", "theorem": "T3"}])
+    source = cells[4]["source"]
+    relation, after = source.split("```{math}\nx\n```\n")[1].split("\n````\n")
+    assert f"**{THEOREM.relation.capitalize()} the paper**" in relation
+    assert THEOREM.paper in relation
+    assert f"{{ref}}`1 check <ledger-{THEOREM.label}>`" in relation
+    assert after == "\nAfter."
+    other = BOX.replace(THEOREM.label, "t3-lemma-pair")
+    assert shown(ran(text(other)))[4]["source"] == other, "lemmas make no claim about the paper"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_theorem_of_a_chapter_shows_its_relation(name: str) -> None:
+    chapter = CHAPTERS[name]
+    cells = frame.framed(notebooks.read(chapter.path), chapter, [], HOME)["cells"]
+    prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    assert prose.count(":::{div} relation") == len(chapter.theorem_ids)
+    assert "Reading time" not in prose, "typed by hand"
+    assert 10 <= frame.reading_minutes(notebooks.read(chapter.path)) <= 90
+
+
+def test_records_of_checks_become_anchors_once_each() -> None:
+    cell = code("check()") | {"outputs": [check("T3.psd"), check("T3.psd"), check("T3.balance-step")]}
+    outputs = shown(ran(cell))[4]["outputs"]
+    assert [output["data"] for output in outputs] == [
+        {"text/html": '<p id="check-t3-psd" class="check">fine</p>'},
+        {"text/html": '<p class="check">fine</p>'},
+        {"text/html": '<p id="check-t3-balance-step" class="check">fine</p>'},
+    ]
+    assert len({frame.check_anchor(claim) for claim in claims()}) == len(claims())
+
+
+def test_reading_takes_longer_with_words_formulas_and_code() -> None:
+    def minutes(*cells: dict[str, Any]) -> int:
+        return frame.reading_minutes({"cells": cells})
+
+    assert minutes() == frame.STEP
+    assert minutes(text("word " * 4800)) == 20
+    assert minutes(text("$x$ " * 400)) == 10
+    assert minutes(text("$$x$$\n" * 80)) == 20
+    assert minutes(code("x = 1\n" * 400)) == 10
+    assert minutes(code("x = 1\n" * 4000, "hide-input")) == frame.STEP
