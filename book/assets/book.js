@@ -1,0 +1,15 @@
+// What scrolls sideways must be reachable without a mouse: a formula wider than its column can be focused,
+// and then the arrow keys move it.
+(() => {
+  const mark = () => {
+    for (const formula of document.querySelectorAll('mjx-container[display="true"]')) {
+      if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+      else formula.removeAttribute("tabindex");
+    }
+  };
+  addEventListener("load", async () => {
+    if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+    mark();
+    addEventListener("resize", mark);
+  });
+})();
