@@ -18,11 +18,12 @@ Stem = Literal["cifar", "imagenet"]
 
 
 class ConvEncoder(nn.Module):
-    """3 × 3 convolutions with ReLU, each but the first of stride 2, and the mean over places at the end.
+    """3 × 3 convolutions with ReLU and the mean over places at the end.
 
     Args:
         channels: Channels of each layer; the last is the width of the features.
         in_channels: Channels of an image.
+        strides: Stride of each layer; None for 1 in the first and 2 in all others.
         batch_norm: Whether a BatchNorm follows each convolution, which then has no bias.
 
     Attributes:
@@ -30,22 +31,32 @@ class ConvEncoder(nn.Module):
 
     Raises:
         TypeError: If a count is not an integer.
-        ValueError: If there is no layer or a count is below 1.
+        ValueError: If there is no layer, a count is below 1, or there are not as many strides as layers.
     """
 
     def __init__(
-        self, channels: Sequence[int] = (32, 64, 128), in_channels: int = 1, *, batch_norm: bool = True
+        self,
+        channels: Sequence[int] = (32, 64, 128),
+        in_channels: int = 1,
+        *,
+        strides: Sequence[int] | None = None,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         if not channels:
             raise ValueError("channels must list at least one layer, got none")
+        strides = [1] + [2] * (len(channels) - 1) if strides is None else strides
+        if len(strides) != len(channels):
+            raise ValueError(f"strides must be {len(channels)}, one for each layer, got {list(strides)}")
         widths = [require_integer("in_channels", in_channels, 1)]
         widths += [require_integer(f"channels[{i}]", n, 1) for i, n in enumerate(channels)]
+        for i, stride in enumerate(strides):
+            require_integer(f"strides[{i}]", stride, 1)
         self.features = widths[-1]
         self.layers = nn.Sequential(
             *(
-                nn.Sequential(*_convolution(below, above, 3, 2 if i else 1, batch_norm), nn.ReLU())
-                for i, (below, above) in enumerate(pairwise(widths))
+                nn.Sequential(*_convolution(below, above, 3, stride, batch_norm), nn.ReLU())
+                for (below, above), stride in zip(pairwise(widths), strides, strict=True)
             )
         )
 
