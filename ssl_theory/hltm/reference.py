@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from itertools import product
 
 Law = list[list[float]]
@@ -102,3 +103,21 @@ def tree_network(
             for row, bias in zip(weights[node], biases[node], strict=True)
         ]
     return result
+
+
+def uniform_sum_tail(coefficients: Sequence[float], threshold: float) -> Fraction:
+    """Return P(|Σ c_i U_i| ≥ x) for U_i uniform on [−1, 1], x ≥ 0, in rational arithmetic, without rounding.
+
+    P(Σ c_i U_i ≥ x) = Σ_ε (Π ε_i) max(ε·c − x, 0)^n / (n! Π 2c_i) over all signs ε, for c_i > 0.
+    """
+    numbers = [Fraction(c) for c in coefficients]
+    signed = {Fraction(0): 1}  # ε·c to the sum of Π ε_i over the signs that give it
+    for c in numbers:
+        wider: dict[Fraction, int] = {}
+        for total, sign in signed.items():
+            wider[total + c] = wider.get(total + c, 0) + sign
+            wider[total - c] = wider.get(total - c, 0) - sign
+        signed = wider
+    n = len(numbers)
+    volume = sum(sign * max(total - Fraction(threshold), 0) ** n for total, sign in signed.items())
+    return 2 * volume / (math.factorial(n) * math.prod(2 * c for c in numbers))

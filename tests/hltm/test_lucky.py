@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_theory.hltm import lucky
+from ssl_theory.hltm import lucky, reference
 from tests.hltm.cases import seeds
 
 vectors = st.lists(st.floats(-3.0, 3.0).filter(lambda x: abs(x) > 1e-3), min_size=1, max_size=6).map(
@@ -63,6 +63,54 @@ def test_nothing_lies_beyond_the_support(a: torch.Tensor, seed: int) -> None:
     assert limit <= 1.5 * len(a) * (1 + 1e-12)
     corner = math.sqrt(3.0 / len(a)) * float(a.abs().sum())
     assert corner**2 == pytest.approx(2 * limit * lucky.variance(a), rel=1e-12)
+
+
+@given(vectors, st.floats(0.0, 1.1))
+def test_exact_law(a: torch.Tensor, share: float) -> None:
+    """The Fourier series against inclusion and exclusion in rational arithmetic."""
+    sizes = (a.abs() * math.sqrt(3.0) / a.norm()).tolist()
+    t = share * sum(sizes)
+    expected = float(reference.uniform_sum_tail(sizes, t))
+    second = sorted(sizes)[-2] if len(sizes) > 2 else max(sizes)
+    value = float(lucky.tail(a, torch.tensor(t, dtype=torch.float64)))
+    assert value == pytest.approx(expected, abs=1e-12 + 2e-12 * max(sizes) / second)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 20, 60])
+def test_exact_law_of_equal_inputs(n: int) -> None:
+    t = torch.linspace(0.0, math.sqrt(3.0 * n) * 1.05, 12, dtype=torch.float64)
+    sums = [reference.uniform_sum_tail([1.0] * n, x * math.sqrt(n / 3.0)) for x in t.tolist()]
+    value = lucky.tail(torch.tensor([-0.5] + [0.5] * (n - 1) + [0.0]), t)
+    assert value.tolist() == pytest.approx([float(p) for p in sums], abs=1e-13)
+    assert value[0] == 1.0
+    assert value[-1] == 0.0
+
+
+@given(vectors)
+def test_exponential_bounds_hold_up_to_the_end_of_the_support(a: torch.Tensor) -> None:
+    reach = math.sqrt(2.0 * lucky.support_limit(a))
+    t = reach * torch.tensor([0.02, 0.3, 0.6, 0.9, 0.99], dtype=torch.float64)
+    low, high = lucky.exponential_bounds(a, t)
+    exact = lucky.tail(a, t)
+    assert bool((low <= exact + 1e-9).all())
+    assert bool((exact <= high + 1e-9).all())
+    assert bool((low > 0).all())
+    assert bool((high <= 2.0 * torch.exp(-t.square() / 2.0) + 1e-3).all())
+
+
+def test_exponential_bounds_of_one_input() -> None:
+    """m(λ) = sinh(√3 λ)/(√3 λ); the best of both bounds by a plain search."""
+    a, t = torch.tensor([2.0]), torch.tensor([1.0, 1.5])
+    low, high = lucky.exponential_bounds(a, t)
+    rates = [0.01 * k for k in range(1, 18_000)]
+
+    def m(rate: float) -> float:
+        return math.sinh(math.sqrt(3.0) * rate) / (math.sqrt(3.0) * rate)
+
+    for x, lower, upper in zip(t.tolist(), low.tolist(), high.tolist(), strict=True):
+        reached = max(2 * max(m(r) - math.exp(r * x), 0.0) ** 2 / m(2 * r) for r in rates)
+        assert lower == pytest.approx(reached, rel=1e-3)
+        assert upper == pytest.approx(min(2 * math.exp(-r * x) * m(r) for r in rates), rel=1e-3)
 
 
 def test_tail_of_many_inputs_is_gaussian(generator: torch.Generator) -> None:
@@ -135,6 +183,12 @@ def test_bad_arguments(generator: torch.Generator) -> None:
         lucky.draw_gaps(a, -1, generator=generator)
     with pytest.raises(ValueError, match="child_vector must not be 0"):
         lucky.kurtosis(torch.zeros(2))
+    with pytest.raises(ValueError, match="child_vector must be a vector that is not 0"):
+        lucky.tail(torch.zeros(2), torch.ones(1))
+    with pytest.raises(ValueError, match="t must hold numbers of at least 0, got -1"):
+        lucky.tail(a, -torch.ones(1))
+    with pytest.raises(ValueError, match="t must hold positive numbers, got 0"):
+        lucky.exponential_bounds(a, torch.zeros(1))
     with pytest.raises(ValueError, match=r"t must lie in \[0, 1\], got 1.5"):
         lucky.paley_zygmund(1.5, 3.0)
     with pytest.raises(ValueError, match=r"probability must lie in \(0, 1\]"):
