@@ -81,14 +81,23 @@ class LevelState(NamedTuple):
     root_polarity: Float[Tensor, " S"]
     """ρ_0."""
 
-    def output_gap(self) -> Float[Tensor, "S n_L"]:
-        """Return E[f_L | z_0=1] − E[f_L | z_0=0] = 2 Σ_μ ρ_{0μ} J_μ W_μ a_μ.
+    def shares(self) -> Float[Tensor, "S nodes n_L"]:
+        """Return g_μ = 2 ρ_{0μ} J_μ W_μ a_μ, what each node contributes to the gap of the output."""
+        pull = torch.einsum("smoi,smij,smj->smo", self.jacobian, self.weight, self.child_vector)
+        return 2.0 * self.path_polarity.unsqueeze(-1) * pull
 
-        It holds where all leaves lie below the level.
-        """
-        return 2.0 * torch.einsum(
-            "sm,smoi,smij,smj->so", self.path_polarity, self.jacobian, self.weight, self.child_vector
-        )
+    def output_gap(self) -> Float[Tensor, "S n_L"]:
+        """Return E[f_L | z_0=1] − E[f_L | z_0=0] = Σ_μ g_μ, where all leaves lie below the level."""
+        return self.shares().sum(1)
+
+    def gap_vector(self) -> Float[Tensor, "S neurons"]:
+        """Return u = [W_μ a_μ/‖a_μ‖], all nodes side by side; the gaps of the neurons are 2‖a_μ‖ u_μ."""
+        return torch.einsum("smij,smj->smi", self.weight, self._direction()).flatten(1)
+
+    def gap_to_output(self) -> Float[Tensor, "S n_L neurons"]:
+        """Return B = [ρ_{0μ} ‖a_μ‖ J_μ], all nodes side by side, with which the output's gap is 2Bu."""
+        length = self.path_polarity * self.child_vector.norm(dim=-1)
+        return torch.einsum("sm,smoi->somi", length, self.jacobian).flatten(2)
 
     def update(self) -> Float[Tensor, "S nodes width fan"]:
         """Return (1−ρ_0²) ρ_{0μ} J_μᵀ [Σ_μ' ρ_{0μ'} J_μ' W_μ' a_μ'] a_μᵀ: one branch, simple loss (T9)."""
@@ -99,10 +108,10 @@ class LevelState(NamedTuple):
 
     def own_update(self) -> Float[Tensor, "S nodes width fan"]:
         """Return ρ_{0μ}² (1−ρ_0²) J_μᵀ J_μ W_μ a_μ a_μᵀ: the node's own operator, the others left out."""
-        strength = (1.0 - self.root_polarity**2).unsqueeze(1) * self.path_polarity**2
-        jacobian, a = self.jacobian, self.child_vector
-        pull = torch.einsum("smoi,smij,smj->smo", jacobian, self.weight, a)
-        return torch.einsum("sm,smoi,smo,smj->smij", strength, jacobian, pull, a)
+        strength = 0.5 * (1.0 - self.root_polarity**2).unsqueeze(1) * self.path_polarity
+        return torch.einsum(
+            "sm,smoi,smo,smj->smij", strength, self.jacobian, self.shares(), self.child_vector
+        )
 
     def flow(self, times: Sequence[float]) -> Float[Tensor, "times S nodes width fan"]:
         """Return W_μ(t) of the flow dW_μ/dt = `update`, J_μ and a_μ frozen, in closed form.
@@ -116,15 +125,17 @@ class LevelState(NamedTuple):
         Returns:
             The weights at these times.
         """
-        length = self.child_vector.norm(dim=-1)
-        direction = self.child_vector / length.clamp_min(torch.finfo(length.dtype).tiny).unsqueeze(-1)
-        start = torch.einsum("smij,smj->smi", self.weight, direction).flatten(1)
-        block = torch.einsum("sm,smoi->somi", self.path_polarity * length, self.jacobian).flatten(2)
+        block = self.gap_to_output()
         rate, vectors = torch.linalg.eigh((1.0 - self.root_polarity**2).view(-1, 1, 1) * block.mT @ block)
-        moments = torch.as_tensor(times, dtype=length.dtype, device=length.device).view(-1, 1, 1)
-        growth = torch.expm1(rate * moments) * torch.einsum("sij,si->sj", vectors, start)
+        moments = torch.as_tensor(times, dtype=rate.dtype, device=rate.device).view(-1, 1, 1)
+        growth = torch.expm1(rate * moments) * torch.einsum("sij,si->sj", vectors, self.gap_vector())
         moved = torch.einsum("sij,tsj->tsi", vectors, growth).view(len(moments), *self.weight.shape[:3])
-        return self.weight + torch.einsum("tsmi,smj->tsmij", moved, direction)
+        return self.weight + torch.einsum("tsmi,smj->tsmij", moved, self._direction())
+
+    def _direction(self) -> Tensor:
+        length = self.child_vector.norm(dim=-1, keepdim=True)
+        direction: Tensor = self.child_vector / length.clamp_min(torch.finfo(length.dtype).tiny)
+        return direction
 
 
 def level_state(net: TreeNetwork, world: ExactTree, level: int, gates: Trace | None = None) -> LevelState:

@@ -108,6 +108,8 @@ def test_update_of_a_whole_level_equals_autograd(seed: int, level: int) -> None:
     assert relative_error(state.update().flatten(0, 1), -0.5 * gradient) < TOL
     outputs = net(world.pixels).detach()
     assert relative_error(state.output_gap(), world.gap(outputs, 0)) < TOL
+    by_vector = torch.einsum("soi,si->so", state.gap_to_output(), state.gap_vector())
+    assert relative_error(2.0 * by_vector, state.output_gap()) < TOL
 
 
 @settings(max_examples=9)
@@ -118,6 +120,17 @@ def test_own_operator_is_the_update_only_at_the_root(seed: int) -> None:
         state = level_state(net, world, level)
         difference = relative_error(state.own_update(), state.update())
         assert difference < TOL if level == 0 else difference > 1e-6
+
+
+def test_gap_vector_holds_the_gaps_of_the_neurons() -> None:
+    """2‖a_μ‖ u_μ against E[f̃_μ | z_μ=1] − E[f̃_μ | z_μ=0] by enumeration."""
+    net, world = make_level(4, 1)
+    state = level_state(net, world, 1)
+    values = net.trace(world.pixels).pre_activations
+    nodes = net.levels[1].nodes
+    gaps = torch.stack([world.gap(net.of_node(values, node), node) for node in nodes], 1)
+    scaled = 2.0 * state.child_vector.norm(dim=-1, keepdim=True) * state.gap_vector().view_as(gaps)
+    assert relative_error(scaled, gaps.detach()) < TOL
 
 
 def test_own_update_is_the_node_operator_applied() -> None:
