@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
+import psutil  # type: ignore[import-untyped]
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +26,8 @@ from ssl_theory.hltm.ensemble import TreeEnsemble
 from ssl_theory.hltm.metrics import belief_ceilings, best_correlations
 from ssl_theory.hltm.network import Init, TreeNetwork
 from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample_contrast
+from ssl_theory.hltm.topology import Topology, span
+from ssl_theory.hltm.tree import LatentTree
 from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
 from ssl_theory.training import fit
 from ssl_theory.validation import require_integer, require_real
@@ -32,6 +36,9 @@ LossName = Literal["infonce", "simple", "positives", "shared-weight"]
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "cosine"]
 EnsembleLoss = Callable[[Tensor, Tensor], Tensor]
+
+CACHED = 2**20  # activations of a level-by-level pass that a processor keeps near, as measured
+CEILING_DRAWS = 4  # times `evaluation`
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,9 @@ def run(
     Args:
         experiment: What to run.
         device: As for `resolve_device`.
-        together: Seeds trained at once; None for as many as suit the device. The seeds' results depend on it,
-            for the seeds of a group share a stream of random numbers.
+        together: Seeds trained at once; None for as many as suit the device (see `seeds_at_once`). A seed's
+            tree and first weights do not depend on it, but the batches do: the seeds of a group share a
+            stream of random numbers.
         checkpoint: Base name of checkpoints, one file for each group of seeds; a run that was stopped goes on
             from them.
         compile: As for `fit`: worth it where launching small kernels dominates, on a GPU with
@@ -124,7 +132,8 @@ def run(
         progress: Show a progress bar with the mean correlation of each level.
 
     Returns:
-        One row per epoch, seed and inner node: `epoch`, `seed`, `node`, `level`, the `correlation` with the
+        One row per epoch, seed and inner node: `epoch`, `group` (the first seed of those that share batches),
+        `seed`, `node`, `level`, the `correlation` with the
         latent, its `ceiling` and the ceiling's standard error `ceiling_error`, the `belief_correlation`,
         `operator_norm`, and three inner products of the measured update of W_μ and the one that the leading
         operator gives, `update_square`, `leading_square` and `update_dot`, each estimated from two
@@ -136,13 +145,66 @@ def run(
         OSError: If a checkpoint cannot be written; found out before the first step.
     """
     place = resolve_device(device)
-    size = require_integer("together", together or (8 if place.type == "cpu" else experiment.seeds), 1)
+    size = seeds_at_once(experiment, place) if together is None else require_integer("together", together, 1)
     tables = []
     for first in range(0, experiment.seeds, size):
         seeds = range(first, min(first + size, experiment.seeds))
         path = None if checkpoint is None else Path(f"{checkpoint}-{first}.pt")
         tables.append(_Group(experiment, seeds, place).train(path, compile, progress))
     return pd.concat(tables, ignore_index=True)
+
+
+def seeds_at_once(experiment: TreeExperiment, device: torch.device) -> int:
+    """Return how many seeds to train together: all that fit on a GPU, on the CPU as many as its caches like.
+
+    Args:
+        experiment: What is to be run.
+        device: Where.
+
+    Returns:
+        At least 1; at most so many that they take half of the memory that is free now.
+
+    Raises:
+        MemoryError: If a single seed would take more than all of it.
+    """
+    free, need = free_bytes(device), bytes_per_seed(experiment, device)
+    if need > free:
+        raise MemoryError(
+            f"a seed of this experiment takes about {need / 2**20:.0f} MiB and {device} has "
+            f"{free / 2**20:.0f} MiB left: lower the depth, width, batch or evaluation"
+        )
+    fit = max(1, free // (2 * need))
+    if device.type == "cpu":
+        inner = len(Topology.regular(experiment.depth, experiment.branching).inner)
+        fit = min(fit, max(1, CACHED // (3 * experiment.batch * inner * experiment.width)))
+    return int(min(experiment.seeds, fit))
+
+
+def bytes_per_seed(experiment: TreeExperiment, device: torch.device) -> int:
+    """Return about how much memory a seed takes at most: in a step, or while it is measured."""
+    tree = Topology.regular(experiment.depth, experiment.branching)
+    nodes, neurons, draws = len(tree), len(tree.inner) * experiment.width, experiment.evaluation
+    fan = max(experiment.branching * experiment.width, 1)
+
+    def step(triples: int) -> int:
+        return 3 * triples * (8 * nodes + 12 * neurons)
+
+    beliefs = CEILING_DRAWS * draws * nodes * 80
+    jacobians = 12 * neurons * experiment.width * chunk_of(device) + 8 * neurons * experiment.width * fan
+    measured = 8 * draws * nodes + max(beliefs, 16 * draws * neurons + jacobians, step(draws // 2))
+    return measured + step(experiment.batch) + 24 * neurons * fan
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that is left on a device, as far as the system tells."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def chunk_of(device: torch.device) -> int:
+    """Return how many draws Jacobians are worked out for at once: few suit caches, many a GPU."""
+    return 256 if device.type == "cpu" else 2048
 
 
 def level_table(rows: pd.DataFrame, value: str = "correlation", *, epochs: tuple[int, ...]) -> pd.DataFrame:
@@ -198,7 +260,8 @@ def summary(experiment: TreeExperiment, rows: pd.DataFrame, device: str) -> pd.D
     Returns:
         Rows for epochs 0, 1 and the last. The setting; "mean" and "std" over seeds of a level's correlation;
         the mean `ceiling`, the mean of each seed's `share` of the ceiling, mean `belief_correlation`,
-        `operator_norm` and the update's `cosine` and `ratio`; torch's version; the device.
+        `operator_norm` and the update's `cosine` and `ratio`; how many seeds were trained together; the
+        versions of torch and of this library; the device. Measured numbers have six digits.
     """
     last = int(rows["epoch"].max())
     epochs = tuple(sorted({0, min(1, last), last}))
@@ -207,16 +270,22 @@ def summary(experiment: TreeExperiment, rows: pd.DataFrame, device: str) -> pd.D
     columns = ["ceiling", "share", "belief_correlation", "operator_norm"]
     table = level_table(rows, epochs=epochs).join(means.groupby(["level", "epoch"])[columns].mean())
     table = table.join(explained(rows)).reset_index()
-    setting = {name: value for name, value in asdict(experiment).items() if name not in ("polarity", "seeds")}
-    low, high = experiment.polarity
-    labels = {
-        "polarity_low": low,
-        "polarity_high": high,
-        **setting,
-        "torch": torch.__version__,
+    measured = table.select_dtypes("float").columns
+    table[measured] = table[measured].map(lambda value: float(f"{value:.6g}"))
+    labels = setting_of(experiment) | {
+        "together": int(rows.groupby("group")["seed"].nunique().max()),
+        "torch": str(torch.__version__),
+        "ssl_theory": version("ssl-theory"),
         "device": device,
     }
     return pd.DataFrame({name: [value] * len(table) for name, value in labels.items()}).join(table)
+
+
+def setting_of(experiment: TreeExperiment) -> dict[str, Any]:
+    """Return the columns of `summary` that say what was run; the number of seeds is one too."""
+    setting = {name: value for name, value in asdict(experiment).items() if name not in ("polarity", "seeds")}
+    low, high = experiment.polarity
+    return {"polarity_low": low, "polarity_high": high, **setting}
 
 
 class _Group:
@@ -224,29 +293,12 @@ class _Group:
 
     def __init__(self, experiment: TreeExperiment, seeds: range, device: torch.device) -> None:
         self.experiment, self.seeds, self.device = experiment, seeds, device
-        start = torch.Generator().manual_seed(
-            experiment.seed * 1_000_003 + seeds.start
-        )  # same on all devices
-        trees = TreeEnsemble.regular(
-            len(seeds),
-            experiment.depth,
-            experiment.branching,
-            polarity=experiment.polarity,
-            root_polarity=experiment.root_polarity,
-            generator=start,
-        )
-        self.net = TreeNetwork.random(
-            trees,
-            experiment.width,
-            seeds=len(seeds),
-            init=experiment.init,
-            bias=experiment.bias,
-            normalise=experiment.normalise,
-            generator=start,
-            dtype=torch.float32,
-            device=device,
-        )
-        self.generator = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=start)))
+        # a seed's tree and first weights are the same on all devices, whatever it is trained together with
+        sources = [torch.Generator().manual_seed(experiment.seed * 1_000_003 + s) for s in seeds]
+        trees = TreeEnsemble([_tree(experiment, source) for source in sources])
+        self.net = TreeNetwork.joined([_network(experiment, source) for source in sources]).to(device)
+        stream = int(torch.randint(2**62, (), generator=sources[0]))
+        self.generator = torch.Generator(device).manual_seed(stream)
         self.trees = trees.to(device)
         self.inner = list(trees.topology.inner)
         self.loss = ensemble_loss(experiment.loss, experiment.temperature)
@@ -258,9 +310,10 @@ class _Group:
         states = self.trees.sample(draws, generator=self.generator)
         self.states = states.mT.to(torch.float32)
         self.beliefs = self.trees.belief_means(states[..., list(self.trees.leaves)]).mT.float()
-        ceilings = belief_ceilings(self.trees, 4 * draws, generator=self.generator)
+        ceilings = belief_ceilings(self.trees, CEILING_DRAWS * draws, generator=self.generator)
         depths = [self.trees.topology.depths[v] for v in self.inner]
         self.labels: dict[str, Any] = {
+            "group": self.seeds.start,
             "seed": [s for s in self.seeds for _ in self.inner],
             "node": self.inner * len(self.seeds),
             "level": depths * len(self.seeds),
@@ -292,9 +345,8 @@ class _Group:
         return rows.drop(columns=[f"{BAR}{depth}" for depth in range(experiment.depth)])
 
     def batch_loss(self, count: int) -> Float[Tensor, " S"]:
-        states = self.trees.triples(count, generator=self.generator, dtype=torch.float32).states
-        leaves = self.trees.leaves
-        pixels = states.mT[:, leaves[0] : leaves[-1] + 1]  # the leaves of a regular tree are consecutive
+        states = self.trees.triples(count, generator=self.generator, dtype=torch.uint8).states
+        pixels = states.mT[:, span(self.trees.leaves)].to(torch.float32)
         anchor, positive, negative = torch.tensor_split(self.net(pixels), 3, -1)
         return self.loss(_distance(anchor, positive), _distance(anchor, negative))
 
@@ -319,7 +371,9 @@ class _Group:
         contrast = sample_contrast(states[:, 0].long(), states.dtype)
         pixels = states[:, list(self.trees.leaves)]
         leading = leading_loss(self.experiment.loss, self.experiment.temperature)
-        return node_operators(self.net, pixels, contrast, self.trees.root_polarity, leading, chunk=256)
+        return node_operators(
+            self.net, pixels, contrast, self.trees.root_polarity, leading, chunk=chunk_of(self.device)
+        )
 
     def compare(self, operators: list[NodeOperators]) -> dict[str, Tensor]:
         """Return inner products of the measured and the leading update, from two independent halves each."""
@@ -343,6 +397,28 @@ class _Group:
 
 
 BAR = "level "
+
+
+def _tree(experiment: TreeExperiment, generator: torch.Generator) -> LatentTree:
+    return LatentTree.regular(
+        experiment.depth,
+        experiment.branching,
+        polarity=experiment.polarity,
+        root_polarity=experiment.root_polarity,
+        generator=generator,
+    )
+
+
+def _network(experiment: TreeExperiment, generator: torch.Generator) -> TreeNetwork:
+    return TreeNetwork.random(
+        Topology.regular(experiment.depth, experiment.branching),
+        experiment.width,
+        init=experiment.init,
+        bias=experiment.bias,
+        normalise=experiment.normalise,
+        generator=generator,
+        dtype=torch.float32,
+    )
 
 
 def ensemble_loss(name: LossName, temperature: float) -> EnsembleLoss:

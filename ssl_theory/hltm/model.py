@@ -202,6 +202,8 @@ class LatentModel:
         return self if self.device == generator.device else self.to(generator.device)
 
     def _draw_roots(self, n: int, generator: torch.Generator) -> Tensor:
+        if self._symmetric:
+            return sampling.draw_flips(self.root_law[..., 0] - self.root_law[..., 1], n, generator)
         return sampling.draw_states(self.root_law, n, generator)
 
     def _given_roots(self, n: int, root: int | Tensor) -> Tensor:

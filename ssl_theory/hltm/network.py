@@ -148,6 +148,41 @@ class TreeNetwork(nn.Module):
             biases[node] = draw(0.0 if init == "uniform" else bound, seeds, sizes[node])
         return cls(topology, weights, biases if bias else None, normalise=normalise)
 
+    @classmethod
+    def joined(cls, networks: Sequence[TreeNetwork]) -> TreeNetwork:
+        """Return one ensemble of all networks, in their order, with copies of their weights.
+
+        Args:
+            networks: At least one; all of one tree, with the same numbers of neurons, alike in having biases
+                and in normalising.
+
+        Returns:
+            The ensemble.
+
+        Raises:
+            ValueError: If there is no network, or they differ in more than their weights.
+        """
+        if not networks:
+            raise ValueError("networks must hold at least one network, got none")
+        first = networks[0]
+        for index, net in enumerate(networks):
+            if net._kind() != first._kind():
+                raise ValueError(
+                    f"networks[{index}] must be like networks[0] in tree, neurons, biases and normalisation, "
+                    f"got {net._kind()} and {first._kind()}"
+                )
+
+        nodes = first.topology.inner
+        weights = {node: torch.cat([net.weight(node) for net in networks]) for node in nodes}
+        biases = None
+        if first.biases is not None:
+            biases = {node: torch.cat([net.bias(node) for net in networks]) for node in nodes}
+        return cls(first.topology, weights, biases, normalise=first.normalise)
+
+    def _kind(self) -> tuple[object, ...]:
+        sizes = tuple(level.widths for level in self.levels)
+        return self.topology.parents, sizes, self.biases is not None, self.normalise
+
     def forward(self, leaves: Float[Tensor, "S leaves batch"]) -> Float[Tensor, "S n_L batch"]:
         """Return f_L.
 
@@ -201,6 +236,12 @@ class TreeNetwork(nn.Module):
         """Return W_μ, shape (S, |N_μ|, fan-in), a view; ValueError if μ is no inner node."""
         level, place = self._place(node)
         return self.of_node(list(self.weights), node)[..., : self.levels[level].fans[place]]
+
+    def bias(self, node: int) -> Float[Tensor, "S width"]:
+        """Return b_μ, shape (S, |N_μ|), a view; ValueError if μ is no inner node or there are no biases."""
+        if self.biases is None:
+            raise ValueError("the network must have biases, it was made without")
+        return self.of_node(list(self.biases), node).squeeze(-1)
 
     def of_node(self, levels: Sequence[Tensor], node: int) -> Tensor:
         """Return one node's part of per-level tensors (S·nodes, neurons, …) as (S, |N_μ|, …), a view.

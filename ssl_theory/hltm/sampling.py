@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from ssl_theory.hltm.topology import Topology, span
 
-WORD = 2**32
+WORD = 2**16
 
 
 def descend_symmetric(
     topology: Topology,
     polarities: Float[Tensor, "*seeds nodes"],
-    root: Int[Tensor, "*seeds n"],
+    root: Shaped[Tensor, "*seeds n"],
     generator: torch.Generator,
 ) -> UInt8[Tensor, "*seeds nodes n"]:
     """Draw binary states below given roots: a child copies its parent or, with probability (1−ρ)/2, flips.
@@ -28,7 +28,7 @@ def descend_symmetric(
     Args:
         topology: The tree.
         polarities: ρ of the edge above each node; the root's entry is not used.
-        root: z_0.
+        root: z_0, integers.
         generator: Source of randomness, on the device of the other tensors.
 
     Returns:
@@ -36,8 +36,13 @@ def descend_symmetric(
     """
     states = draw_flips(polarities, root.shape[-1], generator)
     states[..., 0, :] = root
-    for level in topology.levels[1:]:
-        states[..., span(level), :] ^= states[..., list(topology.parents_of(level)), :]
+    for children, parents, each in topology.generations:
+        if each:  # no copy of the parents, and no index that a GPU would have to wait for
+            above, below = states[..., parents, :], states[..., children, :]
+            pairs = below.view(*above.shape[:-1], each, above.shape[-1])
+            pairs ^= above.unsqueeze(-2)
+        else:
+            states[..., children, :] ^= states[..., parents, :]
     return states
 
 
@@ -46,22 +51,26 @@ def draw_flips(
 ) -> UInt8[Tensor, "*edges n"]:
     """Return whether the ends of an edge differ, which has probability (1−ρ)/2, drawn n times for every edge.
 
-    The rarer outcome, of probability (1−|ρ|)/2 ≤ ½, is compared with 32 random bits (exact to 2⁻³³, and
-    exact at ρ = 0 and ±1), then a negative sign turns all outcomes round.
+    The rarer outcome, of probability p = (1−|ρ|)/2 ≤ ½, is compared with 16 random bits, then a negative
+    sign turns all outcomes round. The threshold, a multiple of 2⁻¹⁶, is p rounded up or down at random, anew
+    for every edge and call, with mean p: so each outcome has its probability exactly, and the price is a
+    covariance of at most 2⁻³⁴ between two outcomes of one call. Where p is a multiple of 2⁻¹⁶, as at ρ = 0
+    and ±1, nothing is rounded.
     """
     rare = (1.0 - polarities.abs()) / 2.0
-    thresholds = (torch.round(rare * WORD) - WORD // 2).to(torch.int32)
+    dither = torch.rand(rare.shape, dtype=rare.dtype, device=rare.device, generator=generator)
+    thresholds = (torch.floor(rare * WORD + dither) - WORD // 2).to(torch.int16)
     rarer = random_words((*polarities.shape, n), generator) < thresholds.unsqueeze(-1)
     # torch broadcasts the exclusive or of bytes fast, that of booleans slowly
     return rarer.view(torch.uint8) ^ (polarities < 0).view(torch.uint8).unsqueeze(-1)
 
 
 def random_words(shape: Sequence[int], generator: torch.Generator) -> Int[Tensor, "..."]:
-    """Return uniform 32-bit integers, drawn 64 bits at a time: that takes little more than half the time."""
+    """Return uniform 16-bit integers, drawn 64 bits at a time."""
     count = prod(shape)
-    pairs = torch.empty((count + 1) // 2, dtype=torch.int64, device=generator.device)
-    pairs.random_(-(2**63), None, generator=generator)
-    return pairs.view(torch.int32)[:count].view(*shape)
+    blocks = torch.empty(-(-count // 4), dtype=torch.int64, device=generator.device)
+    blocks.random_(-(2**63), None, generator=generator)
+    return blocks.view(torch.int16)[:count].view(*shape)
 
 
 def descend_categorical(

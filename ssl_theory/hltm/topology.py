@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from torch import Tensor
 
 from ssl_theory.validation import require_integer
+
+
+class Generation(NamedTuple):
+    """The nodes of one level below the root and where their parents stand."""
+
+    children: slice | list[int]
+    """The nodes."""
+    parents: slice | list[int]
+    """Their parents: each once where `each` is not 0, else one entry per child."""
+    each: int
+    """Children of every parent if nodes and parents are consecutive, so that a reshape pairs them; else 0."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,20 @@ class Topology:
         for node, depth in enumerate(self.depths):
             levels[depth].append(node)
         return tuple(map(tuple, levels))
+
+    @cached_property
+    def generations(self) -> tuple[Generation, ...]:
+        """The levels below the root, from the top."""
+        return tuple(self._generation(level) for level in self.levels[1:])
+
+    def _generation(self, level: Sequence[int]) -> Generation:
+        above = sorted({self.parents[v] for v in level})
+        each = len(level) // len(above)
+        paired = self.parents_of(level) == tuple(v for v in above for _ in range(each))
+        children, parents = span(level), span(above)
+        if paired and isinstance(children, slice) and isinstance(parents, slice):
+            return Generation(children, parents, each)
+        return Generation(children, list(self.parents_of(level)), 0)
 
     @cached_property
     def inner_levels(self) -> tuple[tuple[int, ...], ...]:
