@@ -150,7 +150,7 @@ class SimCLRViews:
         std: Their standard deviation, shape (3,).
         size: Height and width of the views.
         crop: Strength c of the crop, 0…1: its share of the area is uniform in [1 − 0.92 c, 1], the logarithm
-            of its shape (width to height) in [−c, c]·log(4/3).
+            of its shape (width to height) in [−c, c]·log(4/3), drawn anew where the crop does not fit.
         flip: Probability of a reflection left to right.
         colour: Strength s, 0…1, of a change of colours that 4 of 5 images undergo: brightness, contrast and
             saturation by a factor in [1 − 0.8 s, 1 + 0.8 s], hue by a share in [−0.2 s, 0.2 s] of the circle,
