@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+from axe_playwright_python.base import AXE_FILE_PATH
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, sync_playwright
 
@@ -35,6 +36,24 @@ DESK = {"width": 1280, "height": 900}
 _LOOK, _FAINT = (
     (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("look.js", "contrast.js")
 )
+
+_AXE = Path(AXE_FILE_PATH).read_text(encoding="utf-8")
+
+# What axe-core calls serious or critical. Its own look at colours is left out: contrast.js looks at both
+# schemes. The insides of formulas and of code go first, a hundred thousand elements without a role.
+_BARRIERS = """async () => {
+  document.querySelectorAll("mjx-container").forEach((e) => e.replaceChildren());
+  document.querySelectorAll("pre").forEach((e) => e.replaceChildren(e.textContent));
+  const found = await axe.run({resultTypes: ["violations"], rules: {"color-contrast": {enabled: false}}});
+  return found.violations
+    .filter((v) => ["serious", "critical"].includes(v.impact))
+    .map((v) => `${v.id}: ${v.nodes.length} times, as in ${v.nodes[0].html.slice(0, 120)}`);
+}"""
+
+_STUCK = """() => [...document.querySelectorAll("main *")]
+  .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth && e.tabIndex < 0)
+  .filter((e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowX))
+  .map((e) => e.outerHTML.slice(0, 120))"""
 
 # What a control shows: the pictures that are visible, and the value of each slider.
 _STATE = """(box) => {
@@ -68,6 +87,9 @@ class Visit:
     brightness: dict[str, float] = field(default_factory=dict)  # mean in [0, 255], by colour scheme
     contrast: dict[str, float] = field(default_factory=dict)  # standard deviation, by colour scheme
     faint: list[str] = field(default_factory=list)  # words too close in colour to their ground
+    stuck: list[str] = field(default_factory=list)  # what scrolls sideways but cannot be focused
+    barriers: list[str] = field(default_factory=list)  # what axe-core calls serious or critical
+    loaded: set[str] = field(default_factory=set)  # addresses of all that the page loaded
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -132,6 +154,7 @@ def visit(context: BrowserContext, base: str, name: str) -> Visit:
     page.on("pageerror", lambda error: found.problems.append(str(error)))
     page.on("console", lambda m: found.problems.append(m.text) if m.type == "error" else None)
     page.on("response", lambda r: found.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    page.on("requestfinished", lambda request: found.loaded.add(request.url))
     page.set_viewport_size(DESK)
     page.emulate_media(color_scheme="light")
     page.goto(base + name, wait_until="load")
@@ -144,6 +167,10 @@ def visit(context: BrowserContext, base: str, name: str) -> Visit:
     found.overflow = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
+    found.stuck = page.evaluate(_STUCK)
+    page.set_viewport_size(DESK)
+    page.evaluate(_AXE)
+    found.barriers = page.evaluate(_BARRIERS)
     page.close()
     return found
 
@@ -203,6 +230,17 @@ def broken_links(folder: Path, base: str, found: Visit) -> list[str]:
         if not target.is_file() or (parts.fragment and unquote(parts.fragment) not in _ids(target)):
             broken.append(link.removeprefix(base))
     return broken
+
+
+def own_weight(folder: Path, base: str, found: Visit) -> int:
+    """Return the bytes of a page that no other page shares: its HTML and its pictures."""
+    return sum(path.stat().st_size for path in files(folder, base, found) if "_static" not in path.parts)
+
+
+def files(folder: Path, base: str, found: Visit) -> list[Path]:
+    """Return the files of the site that a visited page loaded."""
+    places = {unquote(urlsplit(url).path).lstrip("/") for url in found.loaded if url.startswith(base)}
+    return sorted(folder / place for place in places if (folder / place).is_file())
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,19 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from ssl_theory.checks import theorems
 from ssl_theory.widgets import _NO_SCRIPT, _SCRIPT
-from tests.browser import Visit, broken_links, find_browser, launch, pages, serve, visit
+from tests.browser import (
+    Visit,
+    broken_links,
+    files,
+    find_browser,
+    launch,
+    own_weight,
+    pages,
+    serve,
+    visit,
+)
 
 SITE = Path(__file__).parents[1] / "build" / "_build" / "html"
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -49,10 +61,15 @@ def tour(browser: Browser, folder: Path) -> list[Visit]:
         for name in pages(folder):
             found.append(visit(context, base, name))
             found[-1].seen["broken_links"] = broken_links(folder, base, found[-1])
+            found[-1].seen["own_weight"] = own_weight(folder, base, found[-1])
+            found[-1].seen["files"] = files(folder, base, found[-1])
     return found
 
 
 # Each property names what is wrong with a page; nothing is wrong with a good one.
+MAX_OWN_BYTES = 1_500_000
+MAX_SHARED_BYTES = 1_200_000  # gzipped
+
 PROPERTIES: dict[str, Callable[[Visit], object]] = {
     "no error in the console": lambda v: v.problems,
     "no request leaves the site": lambda v: v.outside,
@@ -68,6 +85,9 @@ PROPERTIES: dict[str, Callable[[Visit], object]] = {
     "every internal link resolves": lambda v: v.seen["broken_links"],
     "every slider moves its picture": lambda v: [wrong for wrong in v.controls if wrong],
     "every word stands out from its ground": lambda v: v.faint,
+    "nothing keeps a reader out, by axe-core's rules": lambda v: v.barriers,
+    "all that scrolls sideways can be focused": lambda v: v.stuck,
+    "its own files are light": lambda v: (v.seen["own_weight"] > MAX_OWN_BYTES) * v.seen["own_weight"],
     "nothing is wider than a phone": lambda v: v.overflow if v.overflow > 0 else 0,
     "the light page is light and not blank": lambda v: (
         not (v.brightness["light"] > 170 and v.contrast["light"] > 8)
@@ -100,6 +120,55 @@ def test_the_tour_saw_the_whole_book(visits: list[Visit]):
             assert found.seen["images"], f"{found.page} has no picture"
 
 
+def test_shared_files_are_few_and_the_same_everywhere(visits: list[Visit]):
+    shared = {v.page: {f for f in v.seen["files"] if "_static" in f.parts} for v in visits}
+    packed = {f: len(gzip.compress(f.read_bytes(), mtime=0)) for f in set().union(*shared.values())}
+    assert sum(packed.values()) < MAX_SHARED_BYTES, sorted(packed.items(), key=lambda item: -item[1])[:8]
+    loads = {
+        page: {f.name for f in fs if f.suffix in (".js", ".css")}
+        for page, fs in shared.items()
+        if page != "search.html"
+    }
+    assert len({frozenset(names) for names in loads.values()}) <= 2, loads  # with formulas and without
+
+
+FIND = """(words) => {
+  const [, terms, left_out, highlight, objects] = Search._parseQuery(words);
+  return Search._performSearch(words, terms, left_out, highlight, objects).map((hit) => hit[0]);
+}"""
+
+
+def test_search_finds_every_theorem_by_its_name(browser: Browser, visits: list[Visit]):
+    places = {Path(v.page).stem: v.page.removesuffix(".html") for v in visits}
+    with serve(SITE) as base, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(base + "search.html?q=operator")
+        page.wait_for_selector("#search-results li")
+        lost = {
+            theorem.id: theorem.title
+            for theorem in theorems().values()
+            if places[theorem.chapter] not in page.evaluate(FIND, theorem.title)
+        }
+        assert not page.evaluate(FIND, "a sentence that stands nowhere in this book zzyzx")
+    assert not lost
+
+
+def test_pages_open_from_the_file_system(browser: Browser, visits: list[Visit]):
+    with browser.new_context(offline=True) as context:
+        page = context.new_page()
+        page.goto((SITE / "index.html").as_uri())
+        page.wait_for_url("**/welcome.html")
+        chapter = next(v for v in visits if v.controls and v.seen["formulas"])
+        page.goto((SITE / chapter.page).as_uri())
+        page.wait_for_selector(".math mjx-container")
+        box = page.locator(".ssl-control").first
+        before = box.locator("img:visible").get_attribute("alt")
+        box.locator("input[type=range]").first.press("ArrowRight")
+        assert box.locator("img:visible").get_attribute("alt") != before
+        page.goto((SITE / "search.html").as_uri() + "?q=operator")
+        page.wait_for_selector("#search-results li")
+
+
 def test_front_door_leads_to_the_welcome_page(browser: Browser, visits: list[Visit]):
     with serve(SITE) as base, browser.new_context() as context:
         page = context.new_page()
@@ -121,7 +190,7 @@ def test_every_control_shows_all_its_pictures_without_scripts(browser: Browser, 
 def control(script: str, alt: str = "two", value: str = "b") -> str:
     """Return a control of two pictures that works if the script does."""
     return (
-        '<figure class="ssl-control"><label>'
+        '<figure class="ssl-control"><label>slide'
         f'<input type="range" max="1" value="0" aria-valuetext="a" data-texts=\'["a", "{value}"]\'>'
         f'<output>a</output></label><img src="{PIXEL}" alt="one" width="9" height="9">'
         f'<img src="{PIXEL}#" alt="{alt}" width="9" height="9" hidden>{_NO_SCRIPT}'
@@ -153,12 +222,17 @@ FAULTY_PAGES = [
         LINK: '<a href="missing.html">there</a>',
         SLIDER: control(_SCRIPT, alt="one"),
         "nothing is wider than a phone": '<pre style="width: 900px">wide</pre>',
+        "nothing keeps a reader out, by axe-core's rules": "<button></button>",
+        "its own files are light": f"<!-- {' ' * MAX_OWN_BYTES} -->",
         LIGHT: "<style>html { background: #111; color: #eee }</style>",
         FAINT: '<p style="color: #777; background: #888">faint</p>',
     },
     {
         CONSOLE: '<link rel="stylesheet" href="missing.css">',
         RAW: "<p>by (???) it holds</p>",
+        "all that scrolls sideways can be focused": (
+            '<div style="overflow-x: auto"><p style="width: 900px">wide</p></div>'
+        ),
         "every figure has a caption": f'<figure><img src="{PIXEL}" alt="a"></figure>',
         LINK: '<a href="#nowhere">there</a>',
         SLIDER: control(_SCRIPT, value="a"),
