@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_theory.checks import relative_error
 from ssl_theory.losses import (
@@ -143,13 +144,46 @@ def test_nt_xent_is_cross_entropy_and_infonce_term_by_term(b: int, n: int, seed:
 
 def test_nt_xent_gradient_and_collapse(generator: torch.Generator) -> None:
     first, second = torch.randn(2, 3, 2, generator=generator, dtype=torch.float64).unbind(0)
-    assert gradcheck(lambda u, v: nt_xent(u, v, 0.5), (first.requires_grad_(), second.requires_grad_()))
+    outputs = (first.requires_grad_(), second.requires_grad_())
+    assert gradcheck(lambda u, v: nt_xent(u, v, 0.5), outputs)
+    assert gradgradcheck(lambda u, v: nt_xent(u, v, 0.5), outputs)
     same = torch.ones(4, 3, dtype=torch.float64, requires_grad=True)
     value = nt_xent(same, same, 0.5)
     assert value.item() == pytest.approx(math.log(7))
     value.backward()
     assert torch.isfinite(same.grad).all()
     assert torch.isfinite(nt_xent(torch.zeros(2, 2), torch.zeros(2, 2), 0.01))
+
+
+class Squares(TorchDispatchMode):
+    """Notes where tensors of at least `size` numbers lie."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.places = size, set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.numel() >= self.size:
+            self.places.add(found.untyped_storage().data_ptr())
+        return found
+
+
+def test_nt_xent_forms_one_matrix(generator: torch.Generator) -> None:
+    outputs = torch.randn(2, 50, 3, generator=generator, requires_grad=True)
+    with Squares(100 * 100) as squares:
+        nt_xent(*outputs, 0.5).backward()
+    assert len(squares.places) == 1
+
+
+def test_nt_xent_of_half_precision_is_computed_in_full(generator: torch.Generator) -> None:
+    first, second = torch.randn(2, 64, 16, generator=generator).bfloat16()
+    expected = nt_xent(first.double(), second.double(), 0.01)
+    found = nt_xent(first, second, 0.01)
+    assert found.dtype == torch.float32
+    assert relative_error(found.double(), expected) < 1e-5
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(nt_xent(first.float(), second.float(), 0.01), found)
 
 
 def test_distances_of_close_pairs_keep_their_digits() -> None:

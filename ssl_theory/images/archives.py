@@ -41,7 +41,7 @@ class Archive:
     read: Reader
 
 
-def unpacked(archive: Archive, folder: Path | None = None, *, download: bool = True) -> Path:
+def unpacked(archive: Archive, folder: str | Path | None = None, *, download: bool = True) -> Path:
     """Return the folder of an unpacked archive, fetching and unpacking it if need be.
 
     Nothing is ever left half done under its final name, and processes that ask at once wait for each other.

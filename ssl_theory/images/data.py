@@ -81,7 +81,7 @@ def load_images(
     name: Name,
     split: Split = "train",
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     download: bool = True,
     device: str = "cpu",
 ) -> ImageSet:
