@@ -49,18 +49,31 @@ class Watch:
         self.losses: list[float] = []
         self._unseen: list[tuple[int, list[str], Tensor]] = []
 
-    def note(self, step: int, loss: Tensor) -> None:
-        """Note a loss and the gradients that backward has left, before the update.
+    def numbers(self, loss: Tensor) -> Tensor:
+        """Return a loss and the sizes of the gradients that backward has left, without waiting for them.
+
+        Args:
+            loss: Scalar.
+
+        Returns:
+            float64: the loss, then the largest |entry| of the gradient of each parameter that has one.
+        """
+        sizes = [torch.linalg.vector_norm(g, math.inf).double() for g in self._gradients().values()]
+        return torch.stack([loss.detach().double(), *sizes])
+
+    def note(self, step: int, numbers: Tensor) -> None:
+        """Note a step before its update.
 
         Args:
             step: The updates made so far.
-            loss: Scalar.
+            numbers: What `numbers` returned.
         """
-        gradients = {n: p.grad for n, p in self.parameters.items() if p.grad is not None and p.numel()}
-        sizes = [torch.linalg.vector_norm(g, math.inf).double() for g in gradients.values()]
-        self._unseen.append((step, list(gradients), torch.stack([loss.detach().double(), *sizes])))
+        self._unseen.append((step, list(self._gradients()), numbers))
         if len(self._unseen) >= self.every:
             self.look()
+
+    def _gradients(self) -> dict[str, Tensor]:
+        return {n: p.grad for n, p in self.parameters.items() if p.grad is not None and p.numel()}
 
     def look(self) -> None:
         """Look at all that was noted.

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ from ssl_theory.checkpoints import (
     restore_random_state,
     save_checkpoint,
 )
+from ssl_theory.cuda_graphs import record
 from ssl_theory.devices import resolve_device
 from ssl_theory.history import Row, column_means, rows_of
 from ssl_theory.nonfinite import NonFiniteError, Watch
@@ -44,6 +46,7 @@ Measure = Callable[[int], Mapping[str, Any]]
 MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 Precision = Literal["full", "bfloat16"]
+GRAPH_MODES = ("reduce-overhead", "max-autotune")  # modes of torch.compile that record graphs themselves
 
 
 def fit(
@@ -61,6 +64,7 @@ def fit(
     configuration: Mapping[str, Any] | None = None,
     precision: Precision = "full",
     compile: bool | str = False,  # noqa: A002
+    graph: bool = False,
     channels_last: bool = False,
     check_every: int | None = None,
     progress: bool = False,
@@ -94,6 +98,10 @@ def fit(
         precision: "full" for the dtype of the parameters, "bfloat16" for autocast.
         compile: True, or a mode of torch.compile: the model's forward pass is compiled for this run, when it
             is first called.
+        graph: Record loss and gradients as one CUDA graph and replay it at every step, so that small kernels
+            do not wait to be launched one by one. After a few calls `loss` is not called again: it must do
+            the same at every step, read nothing back from the GPU, and draw from `generators` only. These
+            few calls may change buffers, such as running statistics.
         channels_last: Store the model's image-shaped weights with the channels last.
         check_every: How often losses and gradients are checked to be finite; None for every step on the CPU
             and every 50 steps on a GPU, which would have to wait at each look. Always before a save.
@@ -118,6 +126,8 @@ def fit(
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = _Run(model, loss, optimizer, schedule, generators, precision, check_every, configuration)
+    if graph:
+        run.use_graph(compile)
     path = None if checkpoint is None else Path(checkpoint)
     start = 0 if path is None else run.resume(path, steps)
 
@@ -167,7 +177,9 @@ class _Run:
         parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if not parameters:
             raise ValueError("model must have at least one parameter that requires a gradient, got none")
-        device = next(iter(parameters.values())).device.type
+        self.device = next(iter(parameters.values())).device
+        self.work: Callable[[int], Tensor] = self.gradients
+        device = self.device.type
         if precision not in ("full", "bfloat16"):
             raise ValueError(f"precision must be 'full' or 'bfloat16', got {precision!r}")
         self.autocast = torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
@@ -178,19 +190,35 @@ class _Run:
         self.measured = -1
         self.description = self._describe(precision, configuration or {})
 
+    def use_graph(self, compiled: bool | str) -> None:
+        if self.device.type != "cuda" or distributed.processes() > 1:
+            where = f"{self.device.type}, {distributed.processes()} processes"
+            raise ValueError(f"graph needs the model on one GPU and one process, got {where}")
+        if compiled in GRAPH_MODES:
+            raise ValueError(f"graph cannot record what compile={compiled!r} makes: a graph of its own")
+        self.work = self.recorded
+
     def update(self, step: int) -> None:
         try:
-            self.optimizer.zero_grad(set_to_none=True)
-            with self.autocast:
-                loss = _scalar(self.loss(step))
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.watch.note(step, loss)
+            self.watch.note(step, self.work(step))
             self.optimizer.step()
         except torch.cuda.OutOfMemoryError as error:
             error.add_note(f"At step {step}: lower the batch or ensemble size, or try precision='bfloat16'.")
             raise
         if self.schedule is not None:
             self.schedule.step()
+
+    def gradients(self, step: int) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.autocast:
+            loss = _scalar(self.loss(step))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return self.watch.numbers(loss)
+
+    def recorded(self, step: int) -> Tensor:
+        replay = record(partial(self.gradients, step), self.generators, self.device)
+        self.work = lambda _: replay()
+        return replay()
 
     def measure(self, step: int, measure: Measure | None) -> list[Row]:
         if self.measured == step:  # by the run that stopped here

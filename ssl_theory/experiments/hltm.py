@@ -29,7 +29,7 @@ from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample
 from ssl_theory.hltm.topology import Topology, span
 from ssl_theory.hltm.tree import LatentTree
 from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
-from ssl_theory.training import fit
+from ssl_theory.training import GRAPH_MODES, fit
 from ssl_theory.validation import require_integer, require_real
 
 LossName = Literal["infonce", "simple", "positives", "shared-weight"]
@@ -115,6 +115,7 @@ def run(
     together: int | None = None,
     checkpoint: str | Path | None = None,
     compile: bool | str = False,  # noqa: A002
+    graph: bool | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Train and measure all seeds of an experiment.
@@ -127,8 +128,8 @@ def run(
             stream of random numbers.
         checkpoint: Base name of checkpoints, one file for each group of seeds; a run that was stopped goes on
             from them.
-        compile: As for `fit`: worth it where launching small kernels dominates, on a GPU with
-            "reduce-overhead".
+        compile: As for `fit`.
+        graph: As for `fit`; None for yes on a GPU, unless a mode of `compile` does the same.
         progress: Show a progress bar with the mean correlation of each level.
 
     Returns:
@@ -146,11 +147,12 @@ def run(
     """
     place = resolve_device(device)
     size = seeds_at_once(experiment, place) if together is None else require_integer("together", together, 1)
+    graph = place.type == "cuda" and compile not in GRAPH_MODES if graph is None else graph
     tables = []
     for first in range(0, experiment.seeds, size):
         seeds = range(first, min(first + size, experiment.seeds))
         path = None if checkpoint is None else Path(f"{checkpoint}-{first}.pt")
-        tables.append(_Group(experiment, seeds, place).train(path, compile, progress))
+        tables.append(_Group(experiment, seeds, place).train(path, compile, graph, progress))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -321,7 +323,9 @@ class _Group:
             "ceiling_error": ceilings.error[:, self.inner].flatten(),
         }
 
-    def train(self, checkpoint: Path | None, compiled: bool | str, progress: bool) -> pd.DataFrame:
+    def train(
+        self, checkpoint: Path | None, compiled: bool | str, graph: bool, progress: bool
+    ) -> pd.DataFrame:
         experiment = self.experiment
         total = experiment.epochs * experiment.steps
         cosine = partial(CosineAnnealingLR, T_max=max(1, total))
@@ -338,6 +342,7 @@ class _Group:
             generators=[self.generator],
             configuration=asdict(experiment) | {"first": self.seeds.start, "together": len(self.seeds)},
             compile=compiled,
+            graph=graph,
             progress=progress,
         )
         rows["loss"] /= len(self.seeds)
@@ -347,7 +352,7 @@ class _Group:
     def batch_loss(self, count: int) -> Float[Tensor, " S"]:
         states = self.trees.triples(count, generator=self.generator, dtype=torch.uint8).states
         pixels = states.mT[:, span(self.trees.leaves)].to(torch.float32)
-        anchor, positive, negative = torch.tensor_split(self.net(pixels), 3, -1)
+        anchor, positive, negative = self.net(pixels).unflatten(-1, (3, count)).unbind(-2)
         return self.loss(_distance(anchor, positive), _distance(anchor, negative))
 
     def measure(self, step: int) -> Mapping[str, Any]:

@@ -11,15 +11,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_theory.checks import relative_error
+from ssl_theory.experiments import hltm
 from ssl_theory.experiments.hltm import (
     LOSSES,
     TreeExperiment,
+    _Group,
+    bytes_per_seed,
     ensemble_loss,
     explained,
     level_table,
     run,
+    seeds_at_once,
 )
 from ssl_theory.losses import InfoNCE
 from ssl_theory.training import CheckpointError
@@ -88,8 +93,6 @@ def test_seeds_are_split_into_groups() -> None:
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(TINY, device="cpu", together=2)
     name = tmp_path / "tree"
-    from ssl_theory.experiments import hltm
-
     calls = 0
     batch_loss = hltm._Group.batch_loss
 
@@ -188,3 +191,58 @@ def test_bad_runs(tmp_path: Path) -> None:
         replace(TINY, polarity=(0.9, 0.2))
     with pytest.raises(OSError, match="nowhere"):
         run(TINY, device="cpu", checkpoint=tmp_path / "nowhere" / "tree")
+
+
+class Operations(TorchDispatchMode):
+    """Notes the names of the operations that are run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_waits_for_nothing_on_the_device() -> None:
+    """What reads a number back, or indexes by a list, would make a GPU wait and could not be recorded."""
+    group = _Group(TINY, range(2), torch.device("cpu"))
+    with Operations() as operations:
+        group.batch_loss(16).sum().backward()
+    waiting = ("_local_scalar_dense", "nonzero", "is_nonzero", "index.", "masked_select", "equal.", "unique")
+    assert not [name for name in operations.names if any(word in name for word in waiting)]
+    assert len(operations.names) < 400
+
+
+def test_a_seed_has_its_tree_and_first_weights_whatever_it_is_trained_with() -> None:
+    cpu = torch.device("cpu")
+    together, alone = _Group(TINY, range(3), cpu), _Group(TINY, range(2, 3), cpu)
+    assert torch.equal(together.trees.polarities[2:], alone.trees.polarities)
+    for ours, theirs in zip(together.net.parameters(), alone.net.parameters(), strict=True):
+        assert torch.equal(ours.view(3, -1)[2], theirs.flatten())
+    wider = _Group(replace(TINY, width=5), range(3), cpu)
+    assert torch.equal(together.trees.polarities, wider.trees.polarities)
+
+
+def test_seeds_that_do_not_fit_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    many = replace(TINY, seeds=1000)
+    need = bytes_per_seed(many, gpu)
+    monkeypatch.setattr(hltm, "free_bytes", lambda _: 20 * need)
+    assert seeds_at_once(many, gpu) == 10
+    assert seeds_at_once(replace(many, seeds=4), gpu) == 4
+    monkeypatch.setattr(hltm, "free_bytes", lambda _: bytes_per_seed(many, cpu) * 5 // 2)
+    assert seeds_at_once(many, cpu) == 1
+    assert run(replace(TINY, epochs=0), device="cpu")["group"].unique().tolist() == [0, 1, 2]
+    monkeypatch.setattr(hltm, "free_bytes", lambda _: 1000)
+    with pytest.raises(MemoryError, match="lower the depth, width, batch or evaluation"):
+        run(TINY, device="cpu")
+
+
+def test_on_the_processor_large_networks_are_trained_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(hltm, "free_bytes", lambda _: 2**40)
+    sizes = [seeds_at_once(TreeExperiment(width=width), cpu) for width in (2, 5, 10)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert seeds_at_once(TreeExperiment(depth=9), cpu) == 1
