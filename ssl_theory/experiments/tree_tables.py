@@ -1,0 +1,182 @@
+"""The tables of T11: which settings they hold, and how they are written so that a stopped run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ssl_theory.devices import resolve_device
+from ssl_theory.experiments.hltm import TreeExperiment, explained, level_table, run
+
+MOMENTS = (0, 1, 2, 3, 5, 8, 12, 16, 20)  # epochs of the grid that are stored
+POLARITIES, WIDTHS = (0.7, 0.8, 0.9), (2, 5, 10)
+
+_PACKAGE = Path(__file__).parents[1]
+_BASE = TreeExperiment(seeds=8, epochs=4)
+_ADAM: dict[str, Any] = {"optimizer": "adam", "rate": 0.01}
+_CHANGES: dict[str, dict[str, Any]] = {
+    "base": {},
+    "τ = 0.03": {"temperature": 0.03},
+    "τ = 0.3": {"temperature": 0.3},
+    "τ = 1": {"temperature": 1.0},
+    "step size 0.01": {"rate": 0.01},
+    "step size 0.03": {"rate": 0.03},
+    "step size 0.3": {"rate": 0.3},
+    "step size 1": {"rate": 1.0},
+    "no biases": {"bias": False},
+    "not normalised": {"normalise": False},
+    "neither": {"bias": False, "normalise": False},
+    "uniform start": {"init": "uniform"},
+    "batch 32": {"batch": 32},
+    "Adam": _ADAM,
+    "Adam, falling step": _ADAM | {"schedule": "cosine"},
+    "Adam, falling step, not normalised": _ADAM | {"schedule": "cosine", "normalise": False},
+    "one weight a batch (−p)": {"loss": "shared-weight"},
+    "simple loss": {"loss": "simple"},
+    "no negatives": {"loss": "positives"},
+    "weak polarities": {"polarity": (0.2, 0.5)},
+    "one neuron a node": {"width": 1},
+    "one neuron, Adam, falling step": _ADAM | {"schedule": "cosine", "width": 1},
+}
+
+
+def grid(seeds: int = 30, epochs: int = 20) -> dict[str, TreeExperiment]:
+    """Return the nine settings of the main table: three intervals of polarities, three widths."""
+    return {
+        f"δ = {low:g}, {width} neurons": TreeExperiment(
+            polarity=(low, 1.0), width=width, seeds=seeds, epochs=epochs
+        )
+        for width in WIDTHS
+        for low in POLARITIES
+    }
+
+
+def variations(**changes: Any) -> dict[str, TreeExperiment]:
+    """Return the settings of the second table: one thing changed at a time, on the same trees.
+
+    Args:
+        **changes: Fields of `TreeExperiment` to set in all of them, for a smaller run.
+    """
+    return {name: replace(_BASE, **{**change, **changes}) for name, change in _CHANGES.items()}
+
+
+def stored(name: str) -> pd.DataFrame:
+    """Return a table that comes with the book, book/results/<name>.csv.
+
+    Raises:
+        FileNotFoundError: If there is none of this name.
+    """
+    places = [folder / "results" / f"{name}.csv" for folder in (_PACKAGE.parent / "book", _PACKAGE / "_book")]
+    for path in places:
+        if path.exists():
+            return pd.read_csv(path)
+    raise FileNotFoundError(f"name must be that of a table in book/results, got {name!r}")
+
+
+def level_summary(
+    experiment: TreeExperiment, rows: pd.DataFrame, device: str, *, epochs: Sequence[int] = MOMENTS
+) -> pd.DataFrame:
+    """Return what is stored of one experiment: a row for each level and chosen epoch.
+
+    Args:
+        experiment: What was run.
+        rows: What `run` returned.
+        device: Where it ran, for the record.
+        epochs: Which epochs; those that were not run are left out.
+
+    Returns:
+        The setting; mean and standard deviation over seeds of a level's mean `correlation` ("mean", "std")
+        and `belief_correlation` ("belief", "belief_std"); means of `ceiling` ("limit") and `operator_norm`
+        ("norm"); `cosine` and `ratio` of the leading and the measured update; seeds, torch's version, device.
+    """
+    kept = tuple(epoch for epoch in epochs if epoch in set(rows["epoch"]))
+    table = level_table(rows, epochs=kept)
+    beliefs = level_table(rows, "belief_correlation", epochs=kept)
+    table = table.assign(belief=beliefs["mean"], belief_std=beliefs["std"])
+    for column, value in (("limit", "ceiling"), ("norm", "operator_norm")):
+        table[column] = level_table(rows, value, epochs=kept)["mean"]
+    table = table.join(explained(rows)).reset_index()
+    setting = asdict(experiment)
+    low, high = setting.pop("polarity")
+    del setting["seeds"]  # it stands beside the means
+    versions = {"torch": torch.__version__, "ssl_theory": version("ssl-theory")}
+    together = int(rows.groupby("group")["seed"].nunique().max())
+    return table.assign(
+        polarity_low=low, polarity_high=high, **setting, together=together, **versions, device=device
+    )
+
+
+def tabulate(
+    experiments: Mapping[str, TreeExperiment],
+    path: Path | None = None,
+    *,
+    device: str = "cpu",
+    epochs: Sequence[int] = MOMENTS,
+    **how: Any,
+) -> pd.DataFrame:
+    """Run experiments one after the other and return their table.
+
+    Args:
+        experiments: Settings by name.
+        path: CSV file, written anew after each setting. Settings that it holds already are not run again, and
+            one that was stopped goes on from its checkpoints, in a folder beside the file. Rows of other
+            settings stay. None to keep nothing.
+        device: As for `run`.
+        epochs: As for `level_summary`.
+        **how: Further arguments of `run`: `together`, `compile`, `progress`.
+
+    Returns:
+        `level_summary` of each, with its name in the column "setting", in the order asked for.
+
+    Raises:
+        ValueError: If the file holds another experiment under one of the names.
+        OSError: If it cannot be written; found out before the first run.
+    """
+    place = str(resolve_device(device))
+    table = _read(path)
+    for name, experiment in experiments.items():
+        found = table[table["setting"] == name]
+        if len(found):
+            _require_same(name, experiment, found)
+            continue
+        folder = path and path.with_name(f".{path.stem}-{place.replace(':', '-')}")
+        if folder:
+            folder.mkdir(exist_ok=True)
+        base = folder and folder / hashlib.sha256(name.encode()).hexdigest()[:12]
+        rows = run(experiment, device=place, checkpoint=base, **how)
+        part = level_summary(experiment, rows, place, epochs=epochs)
+        part.insert(0, "setting", name)
+        table = pd.concat([table, part], ignore_index=True) if len(table) else part
+        if path and folder:
+            table.to_csv(path, index=False, float_format="%.6g")
+            table = pd.read_csv(path)  # the same digits, whether run now or found
+            shutil.rmtree(folder)
+    return pd.concat([table[table["setting"] == name] for name in experiments], ignore_index=True)
+
+
+def _read(path: Path | None) -> pd.DataFrame:
+    """Return the table in a file, after making sure that the file can be written."""
+    empty = pd.DataFrame({"setting": []})
+    if path is None:
+        return empty
+    with path.open("ab"):
+        pass
+    return pd.read_csv(path) if path.stat().st_size else empty
+
+
+def _require_same(name: str, experiment: TreeExperiment, found: pd.DataFrame) -> None:
+    for field, value in asdict(experiment).items():
+        if field == "polarity":
+            held: Any = (float(found["polarity_low"].iloc[0]), float(found["polarity_high"].iloc[0]))
+        else:
+            held = found[field].iloc[0]
+        if held != value:
+            raise ValueError(f"path holds {name!r} with {field} = {held}, got {value}; name another file")

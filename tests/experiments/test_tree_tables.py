@@ -1,0 +1,86 @@
+"""The tables of the experiment on latent trees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ssl_theory.experiments import tree_tables
+from ssl_theory.experiments.hltm import TreeExperiment, run
+from ssl_theory.experiments.tree_tables import grid, level_summary, stored, tabulate, variations
+
+TINY = TreeExperiment(seeds=2, epochs=2, depth=2, width=2, steps=2, batch=8, evaluation=64)
+PAIR = {"one": TINY, "two": replace(TINY, width=3)}
+
+
+def test_settings() -> None:
+    table = grid()
+    assert len(table) == 9
+    assert all(e.seeds == 30 and e.epochs == 20 and e.steps == 500 for e in table.values())
+    assert {(e.polarity[0], e.width) for e in table.values()} == {
+        (low, width) for low in (0.7, 0.8, 0.9) for width in (2, 5, 10)
+    }
+    small = variations(seeds=3, steps=7)
+    assert all(e.seeds == 3 and e.steps == 7 for e in small.values())
+    others = [e for name, e in small.items() if name != "base"]
+    assert small["base"] not in others
+    assert len(set(others)) == len(others)
+
+
+def test_level_summary() -> None:
+    rows = run(TINY, device="cpu")
+    table = level_summary(TINY, rows, "cpu", epochs=(0, 2, 9))
+    assert set(table["epoch"]) == {0, 2}
+    assert len(table) == 4
+    top = rows[(rows["level"] == 0) & (rows["epoch"] == 2)]
+    row = table[(table["level"] == 0) & (table["epoch"] == 2)].iloc[0]
+    for column, value in (("mean", "correlation"), ("belief", "belief_correlation"), ("limit", "ceiling")):
+        assert row[column] == pytest.approx(top[value].mean())
+    assert row["std"] == pytest.approx(top["correlation"].std())
+    assert row["norm"] == pytest.approx(top["operator_norm"].mean())
+    assert (row["seeds"], row["together"], row["polarity_low"], row["device"]) == (2, 2, 0.8, "cpu")
+
+
+def test_a_stopped_table_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tabulate(PAIR, tmp_path / "whole.csv")
+    assert list(tmp_path.iterdir()) == [tmp_path / "whole.csv"]  # no checkpoints are left
+    monkeypatch.setattr(tree_tables, "run", _fails_at_width_3)
+    with pytest.raises(RuntimeError, match="power cut"):
+        tabulate(PAIR, tmp_path / "part.csv")
+    monkeypatch.setattr(tree_tables, "run", _only_width_3)
+    pd.testing.assert_frame_equal(tabulate(PAIR, tmp_path / "part.csv"), whole)
+
+
+def test_rows_of_other_settings_stay(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    tabulate({"one": TINY}, path)
+    assert set(tabulate({"two": PAIR["two"]}, path)["setting"]) == {"two"}
+    assert list(pd.read_csv(path)["setting"].unique()) == ["one", "two"]
+    assert set(tabulate({"one": TINY}, device="cpu")["setting"]) == {"one"}  # nothing kept
+
+
+@pytest.mark.bad_input
+def test_bad_tables(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    tabulate({"one": TINY}, path)
+    with pytest.raises(ValueError, match="path holds 'one' with width = 2, got 3; name another file"):
+        tabulate({"one": PAIR["two"]}, path)
+    with pytest.raises(OSError, match="nowhere"):
+        tabulate({"one": TINY}, tmp_path / "nowhere" / "table.csv")
+    with pytest.raises(FileNotFoundError, match="name must be that of a table in book/results, got 'lost'"):
+        stored("lost")
+
+
+def _fails_at_width_3(experiment: TreeExperiment, **how: Any) -> pd.DataFrame:
+    if experiment.width == 3:
+        raise RuntimeError("power cut")
+    return run(experiment, **how)
+
+
+def _only_width_3(experiment: TreeExperiment, **how: Any) -> pd.DataFrame:
+    assert experiment.width == 3, "the other setting is in the file"
+    return run(experiment, **how)
