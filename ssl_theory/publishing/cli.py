@@ -100,7 +100,7 @@ def _build(
 
     from ssl_theory.publishing.site import render
 
-    index = render(book, executed, entries, folder, options.repository_url)
+    index = render(book, executed, entries, folder, options.repository_url, runner.runs)
     print(f"{'book':16} {index}")
 
 

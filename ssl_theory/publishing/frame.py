@@ -113,7 +113,7 @@ def _related(prose: str, own: Sequence[Theorem], entries: Sequence[Mapping[str, 
 
 def _relation(theorem: Theorem, entries: Sequence[Mapping[str, Any]]) -> str:
     count = sum(entry["theorem"] == theorem.id for entry in entries)
-    checks = f" {{ref}}`{_count(count, 'check')} <ledger-{theorem.label}>` in the ledger." if count else ""
+    checks = f" {{ref}}`{count_of(count, 'check')} <ledger-{theorem.label}>` in the ledger." if count else ""
     return (
         f":::{{div}} relation\n**{theorem.relation.capitalize()} the paper** "
         f"{{cite:p}}`tian2020understanding`: {theorem.paper}.{checks}\n:::"
@@ -129,7 +129,7 @@ def _facts(
     parts = [f"About {reading_minutes(notebook)} minutes to read"]
     if own:
         count = sum(entry["chapter"] == chapter.name for entry in entries)
-        parts.append(f"{_count(len(own), 'result')}, {_count(count, 'check')}")
+        parts.append(f"{count_of(len(own), 'result')}, {count_of(count, 'check')}")
     parts.append(f"{{ref}}`open or re-run it <open-{chapter.name}>`")
     return f":::{{div}} chapter-facts\n{' · '.join(parts)}\n:::"
 
@@ -164,7 +164,8 @@ ssl-theory run {chapter.name} {values} -o {chapter.name}.ipynb
 """
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless there is one."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

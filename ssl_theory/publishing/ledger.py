@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import html
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_theory.checks import MIME, Theorem, theorems
+from ssl_theory.checks import MIME, STATUS, Theorem, dependencies, theorems
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import BuildError
+from ssl_theory.publishing.frame import check_anchor, count_of
+from ssl_theory.publishing.ledger_picture import description, picture
 
 MARKER = "<!-- ledger -->"
+PICTURE = Path("pictures/ledger-errors.svg")  # where the page expects it, in the book's folder
+
+# Shows the filter, which needs a script, and hides what a reader does not ask for.
+SCRIPT = """<script>
+(() => {
+  const box = document.querySelector(".ledger-filter");
+  const rows = () => [...document.querySelectorAll("tr[data-status]")];
+  const show = (wanted) => {
+    for (const row of rows()) row.hidden = wanted !== "" && row.dataset.status !== wanted;
+    for (const table of document.querySelectorAll("table.checks"))
+      table.closest("section").hidden = !table.querySelector("tbody tr:not([hidden])");
+    const seen = rows().filter((row) => !row.hidden).length;
+    box.querySelector("[role=status]").textContent = `${seen} of ${rows().length} checks are shown.`;
+  };
+  box.hidden = false;
+  box.addEventListener("change", (event) => show(event.target.value));
+  addEventListener("DOMContentLoaded", () => show(box.querySelector("input:checked").value));
+})();
+</script>"""
 
 Entry = dict[str, Any]
 
@@ -35,7 +56,7 @@ def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
 
     Raises:
         BuildError: If a claimed check never ran, a chapter with claims is not in the book, or a check ran
-            that no theorem of its chapter claims.
+            that no theorem of its chapter claims, or theorems use each other in a circle.
     """
     entries = [entry for path in executed.values() for entry in records(path)]
     ran = {entry["id"] for entry in entries}
@@ -53,6 +74,10 @@ def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
         for entry in records(path)
         if (chapter.name, entry["id"]) not in claimed
     ]
+    try:
+        dependencies()
+    except ValueError as error:
+        raise BuildError(str(error)) from error
     if lacking or foreign:
         wrong = {"book claims but that never ran": lacking, "book does not claim": foreign}
         told = [f"checks that the {what}:\n    " + "\n    ".join(ids) for what, ids in wrong.items() if ids]
@@ -63,27 +88,55 @@ def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
 def write(entries: list[Entry], path: Path) -> None:
     """Write the ledger as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(dump(entries), encoding="utf-8")
 
 
-def page(text: str, entries: list[Entry], chapters: Iterable[Chapter]) -> str:
-    """Return the ledger page: its prose with the marker replaced by a table for each theorem.
+def dump(entries: list[Entry]) -> str:
+    """Return the ledger as JSON."""
+    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+
+
+def served(entries: list[Entry], chapters: Iterable[Chapter]) -> str:
+    """Return the ledger as JSON with, for each check, the place in the book that shows it."""
+    places = {chapter.name: chapter.place for chapter in chapters}
+    return dump([entry | {"page": _address(entry, places[entry["chapter"]])} for entry in entries])
+
+
+def page(entries: list[Entry], chapters: Iterable[Chapter]) -> str:
+    """Return the part of the ledger page that is written from the records.
 
     Args:
-        text: The page's Markdown, with the line `<!-- ledger -->`.
         entries: The records.
         chapters: The chapters, in the book's order.
 
     Returns:
-        The complete Markdown.
+        Markdown: a summary, a picture, a filter, and a table for each theorem.
     """
+    chapters = list(chapters)
+    here = circumstances(entries)
     sections = [
-        _section(theorem, chapter, [entry for entry in entries if entry["theorem"] == theorem.id])
+        _section(theorem, chapter, [entry for entry in entries if entry["theorem"] == theorem.id], here)
         for chapter in chapters
         for theorem in theorems().values()
         if theorem.chapter == chapter.name
     ]
-    return text.replace(MARKER, "\n\n".join([_summary(entries), *sections]))
+    shown = [_figure(entries), _filter(entries)] if entries else []
+    return "\n\n".join([_summary(entries, here), *shown, *sections])
+
+
+def draw(entries: list[Entry], chapters: Iterable[Chapter]) -> str:
+    """Return the page's picture as SVG."""
+    return picture(entries, [chapter.name for chapter in chapters])
+
+
+def circumstances(entries: Iterable[Entry]) -> list[str]:
+    """Return the different circumstances, in words, under which checks ran."""
+    found: dict[str, None] = {}
+    for entry in entries:
+        versions = ", ".join(f"{name} {number}" for name, number in sorted(entry["versions"].items()))
+        told = f"the {entry['profile']} profile with seed {entry['seed']} on {entry['device']} ({versions})"
+        found[told] = None
+    return list(found)
 
 
 def table(entries: list[Entry]) -> str:
@@ -98,40 +151,75 @@ def table(entries: list[Entry]) -> str:
     return "\n".join(lines)
 
 
-def _summary(entries: list[Entry]) -> str:
-    counts: dict[str, int] = {}
-    for entry in entries:
-        counts[entry["status"]] = counts.get(entry["status"], 0) + 1
-    parts = ", ".join(f"{count} {status}" for status, count in counts.items())
+def _summary(entries: list[Entry], here: list[str]) -> str:
     cases = sum(entry["cases"] for entry in entries)
-    return f"This build recorded **{len(entries)} checks** over {cases:,} cases: {parts}."
+    lines = f"This build recorded **{count_of(len(entries), 'check')}** over {cases:,} cases"
+    counts = [(status, sum(entry["status"] == status for entry in entries)) for status in STATUS.values()]
+    parts = ", ".join(f"{count} {status}" for status, count in counts if count)
+    lines += f": {parts}." if parts else "."
+    lines += f" All ran in {here[0]}." if len(here) == 1 else ""
+    lines += (
+        ' The same records <a href="ledger.json">for machines</a>: a JSON list with an object for each check.'
+    )
+    return lines
 
 
-def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry]) -> str:
+def _figure(entries: list[Entry]) -> str:
+    alternative, caption = description(entries)
+    return (
+        f"```{{figure}} {PICTURE.as_posix()}\n:name: fig-ledger-errors\n:alt: {alternative}\n\n{caption}\n```"
+    )
+
+
+def _filter(entries: list[Entry]) -> str:
+    """Return the choice of a status, hidden until its script runs."""
+    choices = [("", "all", len(entries))]
+    choices += [(k, s, sum(entry["status"] == s for entry in entries)) for k, s in STATUS.items()]
+    labels = "".join(
+        f'<label><input type="radio" name="status" value="{kind}"{"" if kind else " checked"}> '
+        f"{status} ({count})</label>"
+        for kind, status, count in choices
+        if count
+    )
+    return (
+        f'<div class="ledger-filter" hidden><fieldset><legend>Show the checks that are</legend>{labels}'
+        f'</fieldset><p role="status"></p></div>\n{SCRIPT}'
+    )
+
+
+def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry], here: list[str]) -> str:
     lines = [
         f"(ledger-{theorem.label})=\n## {theorem.id}: {theorem.title}",
         theorem.statement,
         f"Assumes {'; '.join(theorem.assumptions)}. It *{theorem.relation}* the paper: {theorem.paper}. "
-        f"Stated and proved as {{prf:ref}}`{theorem.label}` in {{doc}}`{chapter.place}`.",
-        "\n".join(
-            [
-                "| check | what was compared | error | cases | status |",
-                "| :--- | :--- | ---: | ---: | :--- |",
-                *(_row(entry) for entry in entries),
-            ]
-        ),
+        f"Stated and proved as {{prf:ref}}`{theorem.label}` in {{doc}}`{chapter.place}`."
+        + (f" The checks ran in {'; '.join(circumstances(entries))}." if len(here) > 1 else ""),
+        '<div class="pst-scrollable-table-container"><table class="table checks">\n<thead><tr>'
+        "<th>check</th><th>what was compared</th><th>error</th><th>cases</th><th>status</th></tr></thead>\n"
+        f"<tbody>\n{chr(10).join(_row(entry, chapter) for entry in entries)}\n</tbody></table></div>",
     ]
     return "\n\n".join(lines)
 
 
-def _row(entry: Entry) -> str:
-    checked = re.sub(r"([\\`*_\[\]<>|$#~])", r"\\\1", entry["checked"])  # plain words, not Markdown
-    # a line may end before the sign, but not at the minus of an exponent
-    numbers = re.sub(r"([≤>]) ", "\\1\u00a0", _comparison(entry)).replace("-", "−")
-    cells = [f"`{entry['id']}`", checked, numbers, f"{entry['cases']:,}", entry["status"]]
-    return f"| {' | '.join(cells)} |"
+def _row(entry: Entry, chapter: Chapter) -> str:
+    kind = next(kind for kind, status in STATUS.items() if status == entry["status"])
+    link = f'<a href="{_address(entry, chapter.place)}">{html.escape(entry["id"])}</a>'
+    numbers = _comparison(entry).replace("-", "−")
+    cells = [
+        link,
+        html.escape(entry["checked"]),
+        html.escape(numbers),
+        f"{entry['cases']:,}",
+        entry["status"],
+    ]
+    joined = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f'<tr id="{check_anchor(entry["id"])}" data-status="{kind}">{joined}</tr>'
+
+
+def _address(entry: Entry, place: str) -> str:
+    return f"{place}.html#{check_anchor(entry['id'])}"
 
 
 def _comparison(entry: Entry) -> str:
-    sign = ">" if entry["status"].startswith("fails") else "≤"
+    sign = ">" if entry["status"] == STATUS["fails"] else "≤"
     return f"{entry['error']:.2g} {sign} {entry['tolerance']:.2g}"

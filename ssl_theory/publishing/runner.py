@@ -147,14 +147,14 @@ def processors() -> int:
 
 def key(chapter: Chapter, parameters: Mapping[str, Any]) -> str:
     """Return a hash of everything that the outputs of a chapter depend on."""
-    digest = hashlib.sha256(json.dumps([_versions(), dict(parameters)], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([versions(), dict(parameters)], sort_keys=True).encode())
     for name, path in _inputs(chapter):
         digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions of Python and of all that the library, and so a chapter, is built on."""
     direct = [name for name in requires("ssl-theory") or [] if "extra ==" not in name]
     found = {"python": platform.python_version()}

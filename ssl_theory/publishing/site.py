@@ -8,15 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import distribution, version
 from pathlib import Path
 
-from ssl_theory.publishing import frame, ledger, notebooks
+from ssl_theory.publishing import frame, ledger, maps, notebooks, status
 from ssl_theory.publishing.catalogue import Book, Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.ledger import Entry
 from ssl_theory.publishing.repository import repository
+from ssl_theory.publishing.runner import Run
 
 RENDERERS = ("jupyter-book", "myst-nb", "Sphinx", "sphinx-book-theme", "sphinx-exercise", "sphinx-proof")
 MATHJAX = "sphinx-mathjax-offline"
@@ -30,6 +31,7 @@ def render(
     entries: list[Entry],
     build: Path,
     repository_url: str | None = None,
+    runs: Mapping[str, Run] | None = None,
 ) -> Path:
     """Build the HTML, or leave it as it is when nothing that goes into it has changed.
 
@@ -42,6 +44,7 @@ def render(
         entries: The ledger.
         build: The folder that everything generated goes to.
         repository_url: Address to put in the place of the one in _config.yml.
+        runs: When the chapters ran, for the status page.
 
     Returns:
         The path of index.html.
@@ -51,7 +54,7 @@ def render(
     """
     config = configuration(book, repository_url)
     require_no_error_output(executed)
-    sources = assemble(book, executed, entries, repository_url)
+    sources = assemble(book, executed, entries, repository_url, runs)
     index, stamp_file = build / "_build" / "html" / "index.html", build / "site.json"
     stamp = _stamp(sources, config)
     if index.exists() and stamp_file.exists() and json.loads(stamp_file.read_text()) == stamp:
@@ -85,6 +88,7 @@ def assemble(
     executed: Mapping[Chapter, Path],
     entries: list[Entry],
     repository_url: str | None = None,
+    runs: Mapping[str, Run] | None = None,
 ) -> Files:
     """Return the files of build/book: pages, assets, executed chapters and what is written from the records.
 
@@ -93,6 +97,7 @@ def assemble(
         executed: The chapters with their executed notebooks.
         entries: The ledger.
         repository_url: Address to put in the place of the one in _config.yml.
+        runs: When the chapters ran, for the status page.
 
     Returns:
         Content by path.
@@ -106,9 +111,19 @@ def assemble(
     for chapter, path in executed.items():
         shown = frame.framed(notebooks.read(path), chapter, entries, home)
         files[Path(f"{chapter.place}.ipynb")] = notebooks.dump(shown).encode()
-    name = Path("ledger.md")
-    if name in files:
-        files[name] = ledger.page(files[name].decode(), entries, executed).encode()
+    written: dict[str, Callable[[], str]] = {
+        ledger.MARKER: lambda: ledger.page(entries, executed),
+        "<!-- status -->": lambda: status.page(executed, entries, runs or {}, RENDERERS),
+        "<!-- map -->": lambda: maps.main_map(executed),
+        "<!-- arcs -->": lambda: maps.arc_map(executed),
+        "<!-- uses -->": lambda: maps.uses_table(executed),
+    }
+    for name in [name for name in files if name.suffix == ".md"]:
+        for marker, write in written.items():
+            if marker.encode() in files[name]:
+                files[name] = files[name].replace(marker.encode(), write().encode())
+    files[ledger.PICTURE] = ledger.draw(entries, executed).encode()
+    files[Path("ledger.json")] = ledger.served(entries, executed).encode()
     return files
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ssl_theory.checks import MIME, Checks, theorems
+from ssl_theory.checks import MIME, STATUS, Checks, theorems
 from ssl_theory.publishing import ledger, notebooks
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import BuildError
+from ssl_theory.publishing.frame import check_anchor
 
 THEOREM = next(iter(theorems().values()))
 CLAIM, CHAPTER = THEOREM.claims[0], THEOREM.chapter
@@ -49,15 +51,50 @@ def test_all_checks_are_collected_and_shown(tmp_path: Path) -> None:
     chapters = executed(tmp_path)
     entries = ledger.collect(chapters)
     assert {e["id"] for e in entries} == {c.id for t in theorems().values() for c in t.claims}
-    page = ledger.page(f"# Ledger\n\n{ledger.MARKER}\n", entries, chapters)
-    assert ledger.MARKER not in page
+    page = ledger.page(entries, chapters)
     assert f"**{len(entries)} checks**" in page
     for theorem in theorems().values():
-        assert f"## {theorem.id}: {theorem.title}" in page
-        assert all(f"| `{claim.id}` |" in page for claim in theorem.claims)
-    assert "| 2e−15 ≤\u00a01e−12 |" in page
-    assert "| 0.5 >\u00a00.1 |" in page
+        assert f"(ledger-{theorem.label})=\n## {theorem.id}: {theorem.title}" in page
+        for claim in theorem.claims:
+            anchor = check_anchor(claim.id)
+            row = f'<tr id="{anchor}" data-status="{claim.kind}">'
+            link = f'<a href="part/{theorem.chapter}.html#{anchor}">{claim.id}</a>'
+            assert f"{row}<td>{link}</td>" in page
+    assert "<td>2e−15 ≤ 1e−12</td>" in page
+    assert "<td>0.5 &gt; 0.1</td>" in page
     assert CLAIM.id in ledger.table(entries)
+
+
+def test_each_status_has_a_choice_with_its_count(tmp_path: Path) -> None:
+    chapters = executed(tmp_path)
+    entries = ledger.collect(chapters)
+    page = ledger.page(entries, chapters)
+    assert '<div class="ledger-filter" hidden>' in page, "nothing to choose from without its script"
+    for kind, status in STATUS.items():
+        count = page.count(f'data-status="{kind}"')
+        assert f'value="{kind}"> {status} ({count})</label>' in page
+        assert count == sum(entry["status"] == status for entry in entries)
+    assert f"checked> all ({len(entries)})</label>" in page
+
+
+def test_the_circumstances_stand_once_or_with_each_theorem_where_they_differ(tmp_path: Path) -> None:
+    chapters = executed(tmp_path)
+    entries = ledger.collect(chapters)
+    (told,) = ledger.circumstances(entries)
+    assert told.startswith("the quick profile with seed 1 on cpu (numpy ")
+    assert ledger.page(entries, chapters).count(told) == 1
+    changed = [entry | {"seed": 2} if entry["theorem"] == THEOREM.id else entry for entry in entries]
+    page = ledger.page(changed, chapters)
+    assert page.count("with seed 2") == 1
+    assert page.count("with seed 1") == len(theorems()) - 1
+
+
+def test_machines_get_the_same_records_with_the_place_that_shows_them(tmp_path: Path) -> None:
+    chapters = executed(tmp_path)
+    entries = ledger.collect(chapters)
+    served = json.loads(ledger.served(entries, chapters))
+    assert [{k: v for k, v in entry.items() if k != "page"} for entry in served] == entries
+    assert all(e["page"] == f"part/{e['chapter']}.html#{check_anchor(e['id'])}" for e in served)
 
 
 def test_a_claim_that_never_ran_is_named(tmp_path: Path) -> None:
@@ -84,6 +121,17 @@ def test_a_check_that_nothing_claims_is_named(tmp_path: Path) -> None:
     assert foreign == f"\n    another, run by {CHAPTER}"
 
 
-def test_words_are_not_read_as_markdown() -> None:
-    entry = pass_all(CHAPTER)[0] | {"checked": "K_l* of <x> | [y]"}
-    assert r"| K\_l\* of \<x\> \| \[y\] |" in ledger._row(entry)
+def test_words_are_not_read_as_markup(tmp_path: Path) -> None:
+    entry = pass_all(CHAPTER)[0] | {"checked": "K_l* of <x> | [y] & z"}
+    assert "<td>K_l* of &lt;x&gt; | [y] &amp; z</td>" in ledger._row(entry, Chapter(CHAPTER, tmp_path, "a/b"))
+
+
+def test_theorems_that_use_each_other_in_a_circle_stop_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def circle() -> None:
+        raise ValueError("theorems use each other in a circle: A → B → A")
+
+    monkeypatch.setattr(ledger, "dependencies", circle)
+    with pytest.raises(BuildError, match="circle: A → B → A"):
+        ledger.collect(executed(tmp_path))

@@ -80,9 +80,9 @@ def test_a_stored_table_is_an_input(names: Names, tmp_path: Path):
 
 
 def test_versions_are_an_input(names: Names, monkeypatch: pytest.MonkeyPatch):
-    assert {"python", "torch", "numpy", "matplotlib", "scikit-learn"} <= set(runner._versions())
-    assert "jupyter-book" not in runner._versions()
-    monkeypatch.setattr(runner, "_versions", lambda: {"torch": "next"})
+    assert {"python", "torch", "numpy", "matplotlib", "scikit-learn"} <= set(runner.versions())
+    assert "jupyter-book" not in runner.versions()
+    monkeypatch.setattr(runner, "versions", lambda: {"torch": "next"})
     assert names() == ["one", "two"]
 
 

@@ -37,6 +37,8 @@ def test_pages_are_assembled_without_sources_of_chapters(tmp_path: Path) -> None
         "ledger.md",
         "assets/book.css",
         "part/one.ipynb",
+        "ledger.json",
+        "pictures/ledger-errors.svg",
     }
     web = site.web_files(book)
     assert web[Path("book.css")] == b"p {}"
