@@ -114,10 +114,8 @@ def _related(prose: str, own: Sequence[Theorem], entries: Sequence[Mapping[str, 
 def _relation(theorem: Theorem, entries: Sequence[Mapping[str, Any]]) -> str:
     count = sum(entry["theorem"] == theorem.id for entry in entries)
     checks = f" {{ref}}`{count_of(count, 'check')} <ledger-{theorem.label}>` in the ledger." if count else ""
-    return (
-        f":::{{div}} relation\n**{theorem.relation.capitalize()} the paper** "
-        f"{{cite:p}}`tian2020understanding`: {theorem.paper}.{checks}\n:::"
-    )
+    told = f"**{theorem.relation.capitalize()} the paper:** {theorem.paper}.{checks}"
+    return f":::{{div}} relation\n{told}\n:::"
 
 
 def _facts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,8 @@ def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry], here: lis
 def _row(entry: Entry, chapter: Chapter) -> str:
     kind = next(kind for kind, status in STATUS.items() if status == entry["status"])
     link = f'<a href="{_address(entry, chapter.place)}">{html.escape(entry["id"])}</a>'
-    numbers = _comparison(entry).replace("-", "−")
+    # a line may end before the sign, but not at the minus of an exponent
+    numbers = re.sub(r"([≤>]) ", "\\1\u00a0", _comparison(entry)).replace("-", "−")
     cells = [
         link,
         html.escape(entry["checked"]),

@@ -82,7 +82,7 @@ def test_the_relation_to_the_paper_stands_in_the_box_of_its_theorem() -> None:
     cells = shown(ran(text("## The claim\n\n" + BOX)), entries=[{"chapter": "simple", "theorem": "T3"}])
     source = cells[4]["source"]
     relation, after = source.split("```{math}\nx\n```\n")[1].split("\n````\n")
-    assert f"**{THEOREM.relation.capitalize()} the paper**" in relation
+    assert f"**{THEOREM.relation.capitalize()} the paper:**" in relation
     assert THEOREM.paper in relation
     assert f"{{ref}}`1 check <ledger-{THEOREM.label}>`" in relation
     assert after == "\nAfter."

@@ -60,8 +60,8 @@ def test_all_checks_are_collected_and_shown(tmp_path: Path) -> None:
             row = f'<tr id="{anchor}" data-status="{claim.kind}">'
             link = f'<a href="part/{theorem.chapter}.html#{anchor}">{claim.id}</a>'
             assert f"{row}<td>{link}</td>" in page
-    assert "<td>2e−15 ≤ 1e−12</td>" in page
-    assert "<td>0.5 &gt; 0.1</td>" in page
+    assert "<td>2e−15 ≤\u00a01e−12</td>" in page
+    assert "<td>0.5 &gt;\u00a00.1</td>" in page
     assert CLAIM.id in ledger.table(entries)
 
 
