@@ -74,7 +74,7 @@ def test_levels_gain_alike_only_without_biases(
     )
     loss = world.expected_loss(net(world.pixels), SimpleContrastive()).sum()
     steps = torch.autograd.grad(loss, list(net.weights))
-    gains = torch.stack([-(w * g).sum() for w, g in zip(net.weights, steps, strict=True)])
+    gains = torch.stack([-(w * g).sum() for w, g in zip(net.weights, steps, strict=True)]).detach()
     spread, size = float(gains.max() - gains.min()), float(gains.abs().max())
     if bias:
         assert spread > 1e-6
