@@ -201,6 +201,7 @@ class Checks:
 
         Raises:
             CheckError: If the check fails.
+            ValueError: If the chapter claims no such check, or the error is negative.
         """
         return self._record("exact", claim, error, tolerance, cases, passed=error <= tolerance)
 
@@ -226,6 +227,8 @@ class Checks:
         self, kind: Kind, claim_id: str, error: float, tolerance: float, cases: int, *, passed: bool
     ) -> Record:
         theorem, claim = _claim_of(claim_id, kind, self.chapter)
+        if error < 0:
+            raise ValueError(f"error of {claim_id} must be at least 0, got {error}: take the part that is wrong")
         record = Record(
             id=claim.id,
             theorem=theorem.id,

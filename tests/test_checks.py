@@ -43,6 +43,12 @@ def test_a_check_that_fails_stops_with_statement_error_and_tolerance(error: floa
     assert not book.records
 
 
+@pytest.mark.bad_input
+def test_a_negative_error_is_no_error() -> None:
+    with pytest.raises(ValueError, match=r"error of T1\.shared must be at least 0, got -1"):
+        notebook().exact("T1.shared", -1.0)
+
+
 def test_no_cases_are_no_evidence() -> None:
     with pytest.raises(CheckError, match="0 cases"):
         notebook().exact("T1.shared", 0.0, cases=0)
