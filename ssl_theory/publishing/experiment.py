@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_theory.publishing.errors import BuildError, UsageError
+from ssl_theory.publishing.experiment_images import add_images
 
 OPTIONS: dict[str, tuple[type, str]] = {
     "seeds": (int, "networks in each setting, each on a tree of its own"),
@@ -34,6 +35,7 @@ def add_experiment(commands: Any) -> None:
     kinds = commands.add_parser("experiment", help=text, description=text).add_subparsers(
         required=True, metavar="EXPERIMENT"
     )
+    add_images(kinds)
     parser = kinds.add_parser("hltm", help="do hidden neurons learn the latents of a tree?")
     parser.set_defaults(command=latent_trees)
     parser.add_argument(

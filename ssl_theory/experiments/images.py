@@ -1,0 +1,549 @@
+"""Does the operator explain contrastive learning on images? Encoders trained by five losses (T12).
+
+An experiment trains one encoder for each seed and follows what its frozen features are worth. All losses see
+the same batches: two views of each image, the other images as negatives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from ssl_theory import distributed
+from ssl_theory.covariance_loss import two_view_covariance_loss
+from ssl_theory.devices import resolve_device
+from ssl_theory.images import (
+    ConvEncoder,
+    DigitViews,
+    ImageSet,
+    Projector,
+    ResNet,
+    SimCLRViews,
+    View,
+    load_images,
+)
+from ssl_theory.images.data import Name, Split
+from ssl_theory.images.evaluation import evaluate, features, variances
+from ssl_theory.images.randomness import drawing_from
+from ssl_theory.losses import (
+    ContrastiveLoss,
+    InfoNCE,
+    SimpleContrastive,
+    SoftTriplet,
+    half_squared_distances,
+    nt_xent,
+)
+from ssl_theory.training import Precision, fit
+from ssl_theory.validation import require_integer, require_real
+
+LossName = Literal["infonce", "simple", "triplet", "covariance", "covariance-plain"]
+EncoderName = Literal["conv", "resnet18"]
+Schedule = Literal["constant", "cosine"]
+BatchLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class ImageExperiment:
+    """One setting of T12.
+
+    Args:
+        data: "digits", "cifar10" or "stl10".
+        encoder: "conv", a small convolutional one, or "resnet18", with the stem for images of 32 × 32.
+        channels: Of the layers of "conv".
+        strides: Of the layers of "conv".
+        batch_norm: Whether encoder and projector normalise over the batch.
+        hidden: Width of the projector's hidden layer.
+        outputs: n_L, width of what the loss compares.
+        loss: "infonce", NT-Xent; "simple" and "triplet" with the same normalised outputs and in-batch
+            negatives; "covariance", the covariance loss of InfoNCE on normalised outputs, all other
+            images as negatives; "covariance-plain", the book's, on plain outputs with one negative at a time.
+        temperature: τ; the simple loss has none.
+        margin: r_0 of "triplet".
+        beta: β, weight of the extra β r_+.
+        strength: Factor of the augmentation.
+        epochs: Passes through the images.
+        batch: Images in an update, each in two views.
+        rate: Adam's step size at the start.
+        schedule: "constant", or "cosine" for a step size that falls to 0 along half a cosine.
+        measure_every: Epochs between evaluations.
+        copies: Random views of each image at an evaluation on digits; other images are shown as they are.
+        seeds: Number of runs.
+        seed: Seed of the first run; the next ones count on.
+
+    Raises:
+        TypeError: If a number is of another type.
+        ValueError: If a number is out of range or a name is unknown.
+    """
+
+    data: Name = "digits"
+    encoder: EncoderName = "conv"
+    channels: tuple[int, ...] = (24, 48, 96)
+    strides: tuple[int, ...] = (2, 1, 2)
+    batch_norm: bool = True
+    hidden: int = 128
+    outputs: int = 64
+    loss: LossName = "infonce"
+    temperature: float = 0.2
+    margin: float = 0.0
+    beta: float = 0.0
+    strength: float = 1.0
+    epochs: int = 40
+    batch: int = 128
+    rate: float = 3e-3
+    schedule: Schedule = "cosine"
+    measure_every: int = 10
+    copies: int = 4
+    seeds: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "outputs", "measure_every", "seeds"):
+            require_integer(name, getattr(self, name), 1)
+        for name in ("epochs", "seed"):
+            require_integer(name, getattr(self, name), 0)
+        for name in ("batch", "copies"):
+            require_integer(name, getattr(self, name), 2)
+        for name in ("temperature", "rate"):
+            require_real(name, getattr(self, name), above=0.0)
+        require_real("margin", self.margin)
+        for name in ("beta", "strength"):
+            if require_real(name, getattr(self, name)) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name, kind in (
+            ("data", Name),
+            ("encoder", EncoderName),
+            ("loss", LossName),
+            ("schedule", Schedule),
+        ):
+            allowed = get_args(kind)
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+
+    @classmethod
+    def usual(cls, data: Name, **given: Any) -> ImageExperiment:
+        """Return the setting that suits a data set, changed where told.
+
+        Digits take a small encoder. CIFAR-10 and STL-10 take a ResNet-18 with a projector 512-128, τ = 0.5,
+        batches of 128 and Adam at a constant 1e-3.
+
+        Args:
+            data: "digits", "cifar10" or "stl10".
+            **given: What is to be different.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            TypeError: If there is no such field, or as for the class.
+            ValueError: As for the class.
+        """
+        large: dict[str, Any] = {
+            "encoder": "resnet18",
+            "hidden": 512,
+            "outputs": 128,
+            "temperature": 0.5,
+            "rate": 1e-3,
+            "schedule": "constant",
+            "epochs": 100,
+            "measure_every": 10,
+        }
+        return cls(data=data, **({} if data == "digits" else large) | given)
+
+    @property
+    def name(self) -> str:
+        """A file name of its own for each setting, whatever the number of seeds."""
+        text = json.dumps(asdict(self) | {"seeds": None, "seed": None}, sort_keys=True)
+        return f"{self.data}-{self.loss}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def run(
+    experiment: ImageExperiment,
+    *,
+    device: str = "auto",
+    folder: str | Path | None = None,
+    data_folder: str | Path | None = None,
+    precision: Precision = "full",
+    compile: bool | str = False,  # noqa: A002
+    channels_last: bool = True,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Train and measure one encoder after another.
+
+    Under torchrun each process takes its share of every batch, and the negatives are those of the whole
+    batch; BatchNorm's statistics are then those of the share, or of the whole batch on GPUs.
+
+    Args:
+        experiment: What to run.
+        device: As for `resolve_device`.
+        folder: Where checkpoints are kept, one file for each run: those that are complete are not run again,
+            one that was stopped goes on.
+        data_folder: As for `load_images`.
+        precision: As for `fit`.
+        compile: As for `fit`.
+        channels_last: As for `fit`.
+        progress: Show a progress bar.
+
+    Returns:
+        One row per evaluation and seed: `seed`, `epoch`, `loss` (the mean since the evaluation before) and
+        the columns of `ImageRun.evaluate`.
+
+    Raises:
+        ValueError: If the device is not there, the batch is larger than the data or not shared evenly by
+            the processes, or a checkpoint belongs to another run.
+        FileNotFoundError: If the data is not there; says what to put where.
+        OSError: If a checkpoint cannot be written.
+    """
+    data = _Data.load(experiment, device, data_folder)
+    tables = []
+    for seed in range(experiment.seed, experiment.seed + experiment.seeds):
+        path = None if folder is None else Path(folder) / f"{experiment.name}-{seed}.pt"
+        one = ImageRun(experiment, seed, data)
+        tables.append(
+            one.train(
+                path, precision=precision, compile=compile, channels_last=channels_last, progress=progress
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def pixels(
+    experiment: ImageExperiment, *, device: str = "auto", data_folder: str | Path | None = None
+) -> pd.DataFrame:
+    """Return the evaluation of the views themselves, as rows like those of `run`, at epoch 0.
+
+    Args:
+        experiment: Names the data, the views and the seeds.
+        device: As for `resolve_device`.
+        data_folder: As for `load_images`.
+
+    Returns:
+        One row per seed.
+
+    Raises:
+        ValueError: If the device is not there.
+        FileNotFoundError: If the data is not there.
+    """
+    data = _Data.load(experiment, device, data_folder)
+    seeds = range(experiment.seed, experiment.seed + experiment.seeds)
+    rows = [{"seed": s, "epoch": 0, "loss": float("nan"), **data.evaluate(nn.Flatten(), s)} for s in seeds]
+    return pd.DataFrame(rows)
+
+
+def labelled(experiment: ImageExperiment, rows: pd.DataFrame, **changes: Any) -> pd.DataFrame:
+    """Return rows of `run` with the setting in front of them, as they are stored.
+
+    Args:
+        experiment: What was run.
+        rows: What `run` returned.
+        **changes: Other or further labels.
+
+    Returns:
+        The same rows; `loss_name` is the loss's name, `loss` its value.
+    """
+    setting = {n: v for n, v in asdict(experiment).items() if n not in ("seeds", "seed", "loss")}
+    shape = {n: "-".join(map(str, setting[n])) for n in ("channels", "strides")}
+    labels = setting | shape | {"loss_name": experiment.loss} | changes
+    columns = {name: [value] * len(rows) for name, value in labels.items()}
+    return pd.concat([pd.DataFrame(columns), rows.reset_index(drop=True)], axis=1)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The images of an experiment on their device, and how they are seen."""
+
+    experiment: ImageExperiment
+    objects: ImageSet
+    train: ImageSet
+    test: ImageSet
+    view: View
+    device: torch.device
+
+    @classmethod
+    def load(cls, experiment: ImageExperiment, device: str, folder: str | Path | None) -> _Data:
+        place = resolve_device(device)
+        size = require_integer("batch", experiment.batch, 2)
+
+        def of(split: Split) -> ImageSet:
+            return load_images(
+                experiment.data, split, folder=None if folder is None else Path(folder), device=str(place)
+            )
+
+        train, test = of("train"), of("test")
+        objects = of("unlabelled") if experiment.data == "stl10" else train
+        if size > len(objects):
+            raise ValueError(f"batch must be at most {len(objects)}, the number of images, got {size}")
+        return cls(experiment, objects, train, test, view_of(experiment, train), place)
+
+    def evaluate(self, encoder: nn.Module, seed: int) -> dict[str, float]:
+        """Evaluate an encoder on views that depend on the seed alone.
+
+        Args:
+            encoder: Maps views to features.
+            seed: Of the views.
+
+        Returns:
+            What `ssl_theory.images.evaluation.evaluate` returns.
+        """
+        random = torch.Generator(self.device).manual_seed(seed) if self.train.name == "digits" else None
+        copies = self.experiment.copies
+        return evaluate(encoder, self.train, self.test, self.view, generator=random, copies=copies)
+
+    def outputs(self, model: nn.Module, seed: int) -> Float[Tensor, "A N n"]:
+        """Return the normalised outputs of random views of the test images, whatever the data.
+
+        Args:
+            model: Encoder and projector.
+            seed: Of the views.
+
+        Returns:
+            Shape (copies, N, n_L).
+        """
+        random = torch.Generator(self.device).manual_seed(seed)
+        found = features(model, self.test, self.view, generator=random, copies=self.experiment.copies)
+        return F.normalize(found, dim=-1)
+
+
+class ImageRun:
+    """One encoder and projector, drawn and trained from one seed.
+
+    Args:
+        experiment: What to run.
+        seed: Seed of this run.
+        data: The images; `ImageRun.on` loads them.
+
+    Attributes:
+        encoder: Maps views to features.
+        projector: Maps features to what the loss compares.
+    """
+
+    def __init__(self, experiment: ImageExperiment, seed: int, data: _Data) -> None:
+        self.experiment, self.seed, self.data = experiment, seed, data
+        with drawing_from(torch.Generator().manual_seed(seed)):
+            encoder = encoder_of(experiment, self.data.train.images.shape[1])
+            self.encoder = encoder.to(self.data.device)
+            width = encoder.features
+            projector = Projector(
+                width, experiment.hidden, experiment.outputs, batch_norm=experiment.batch_norm
+            )
+            self.projector = projector.to(self.data.device)
+        self.model: nn.Module = nn.Sequential(self.encoder, self.projector)
+        if distributed.processes() > 1:
+            if self.data.device.type == "cuda":
+                self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
+            self.model = DistributedDataParallel(self.model)
+        # Batches are drawn alike by all processes, views by each for its share.
+        self.views = torch.Generator(self.data.device).manual_seed(seed + 1_000_003 * distributed.rank())
+        self.criterion = batch_loss(experiment)
+        self._order = (-1, torch.empty(0, dtype=torch.long))  # the epoch, and its order of the images
+
+    @classmethod
+    def on(cls, experiment: ImageExperiment, seed: int, *, device: str = "auto") -> ImageRun:
+        """Return a run on a device of that name, with its data loaded."""
+        return cls(experiment, seed, _Data.load(experiment, device, None))
+
+    @property
+    def steps(self) -> int:
+        """Updates in an epoch; the images that do not fill a batch wait for the next."""
+        return len(self.data.objects) // self.experiment.batch
+
+    def train(
+        self,
+        checkpoint: Path | None = None,
+        *,
+        measure: Callable[[int], Mapping[str, Any]] | None = None,
+        precision: Precision = "full",
+        compile: bool | str = False,  # noqa: A002
+        channels_last: bool = True,
+        progress: bool = False,
+    ) -> pd.DataFrame:
+        """Train and return the rows of this seed, as `run` describes them.
+
+        Args:
+            checkpoint: As for `fit`.
+            measure: Maps the epoch to further columns.
+            precision: As for `fit`.
+            compile: As for `fit`.
+            channels_last: As for `fit`.
+            progress: As for `fit`.
+
+        Returns:
+            One row per evaluation.
+        """
+        experiment = self.experiment
+        total = experiment.epochs * self.steps
+        cosine = partial(CosineAnnealingLR, T_max=max(1, total))
+
+        def measured(step: int) -> Mapping[str, Any]:
+            found = self.evaluate() if distributed.rank() == 0 else None
+            found = distributed.everyones(found)[0] or {}
+            return found | dict(measure(step // self.steps) if measure else {})
+
+        rows = fit(
+            self.model,
+            self.loss,
+            steps=total,
+            optimizer=partial(torch.optim.Adam, lr=experiment.rate),
+            schedule=cosine if experiment.schedule == "cosine" else None,
+            measure=measured,
+            measure_every=experiment.measure_every * self.steps,
+            checkpoint=checkpoint,
+            generators=[self.views],
+            configuration=asdict(experiment) | {"seeds": None, "seed": self.seed},
+            precision=precision,
+            compile=compile,
+            channels_last=channels_last,
+            progress=progress,
+        )
+        rows.insert(0, "epoch", rows.pop("step") // self.steps)
+        rows.insert(0, "seed", self.seed)
+        return rows
+
+    def loss(self, step: int) -> Float[Tensor, ""]:
+        """Return the loss of one batch, the same for all processes."""
+        own = distributed.share(self.indices(step))
+        images = self.data.objects.images[own.to(self.data.device)]
+        views = torch.cat([self.data.view(images, generator=self.views) for _ in range(2)])
+        first, second = (distributed.gather(half.float()) for half in self.model(views).chunk(2))
+        with torch.autocast(self.data.device.type, enabled=False):
+            return self.criterion(first, second)
+
+    def evaluate(self) -> dict[str, float]:
+        """Return what the features are worth, and `between`, `within` and `balance` of the outputs.
+
+        The former two are V_x and V_a of the normalised outputs of test images; the last is
+        E Σ_k ξ_k (r_-k − r_+) / E r_+ of InfoNCE with all other test images as negatives, the β at which
+        pulling and pushing balance.
+        """
+        found = self.data.evaluate(self.encoder, self.seed)
+        both = nn.Sequential(self.encoder, self.projector)
+        outputs = self.data.outputs(both.train(self.encoder.training), self.seed)
+        between, within = variances(outputs)
+        few = outputs[:2, :1024]  # all pairs are compared
+        balance = infonce_balance(few[0], few[1], self.experiment.temperature)
+        return found | {"between": between, "within": within, "balance": balance}
+
+    def indices(self, step: int) -> Int[Tensor, " B"]:
+        """Return which images make up the batch of a step: each at most once in an epoch."""
+        epoch, place = divmod(step, self.steps)
+        if self._order[0] != epoch:
+            g = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._order = (epoch, torch.randperm(len(self.data.objects), generator=g))
+        size = self.experiment.batch
+        return self._order[1][place * size : (place + 1) * size]
+
+
+def view_of(experiment: ImageExperiment, images: ImageSet) -> View:
+    """Return how views are drawn: digits are placed, turned and scaled, photographs treated as by SimCLR."""
+    if experiment.data == "digits":
+        return DigitViews(images.mean, images.std, strength=experiment.strength)
+    size = images.images.shape[-1]
+    blur = 0.5 if experiment.data == "stl10" else 0.0
+    return SimCLRViews(images.mean, images.std, size=size, blur=blur, strength=experiment.strength)
+
+
+def encoder_of(experiment: ImageExperiment, channels: int) -> ConvEncoder | ResNet:
+    """Return a fresh encoder for images with so many channels."""
+    if experiment.encoder == "conv":
+        return ConvEncoder(
+            experiment.channels, channels, strides=experiment.strides, batch_norm=experiment.batch_norm
+        )
+    return ResNet(in_channels=channels, batch_norm=experiment.batch_norm)
+
+
+def batch_loss(experiment: ImageExperiment) -> BatchLoss:
+    """Return the loss of a batch: (B, n_L), (B, n_L) -> scalar, the outputs of two views of each image."""
+    make = LOSSES[experiment.loss]
+    plain, beta = make(experiment), experiment.beta
+    if beta == 0:
+        return plain
+
+    def extended(first: Tensor, second: Tensor) -> Tensor:
+        one, two = (first, second) if experiment.loss == "covariance-plain" else _unit(first, second)
+        return plain(first, second) + beta * 0.5 * (one - two).square().sum(1).mean()
+
+    return extended
+
+
+def in_batch(loss: ContrastiveLoss, first: Float[Tensor, "B n"], second: Float[Tensor, "B n"]) -> Tensor:
+    """Return the mean loss over the 2B anchors on normalised outputs, with the 2B − 2 in-batch negatives.
+
+    Args:
+        loss: A loss of distances r = 1 − cosine.
+        first: Outputs of one view of B ≥ 2 objects.
+        second: Outputs of another view of the same objects.
+
+    Returns:
+        A scalar; for `InfoNCE` that of `nt_xent`.
+    """
+    size = len(first)
+    unit = torch.cat(_unit(first, second))
+    distances = 1.0 - unit @ unit.mT
+    object_of = torch.arange(2 * size, device=unit.device) % size
+    others = object_of.unsqueeze(1) != object_of
+    return loss(distances.diagonal(size).repeat(2), distances[others].view(2 * size, -1)).mean()
+
+
+def infonce_balance(first: Float[Tensor, "B n"], second: Float[Tensor, "B n"], temperature: float) -> float:
+    """Return E Σ_k ξ_k (r_-k − r_+) / E r_+, the β at which β r_+ balances InfoNCE (T5).
+
+    Args:
+        first: Outputs of one view of B ≥ 2 objects.
+        second: Outputs of another view of the same objects; the others serve as negatives.
+        temperature: τ.
+
+    Returns:
+        The ratio; infinite if the views of every object agree.
+    """
+    r = half_squared_distances(first, second)
+    others = ~torch.eye(len(first), dtype=torch.bool, device=first.device)
+    r_pos, r_neg = r.diagonal(), r[others].view(len(first), -1)
+    xi = InfoNCE(temperature).pair_weights(r_pos, r_neg)
+    push, pull = (xi * (r_neg - r_pos.unsqueeze(1))).sum(1).mean(), r_pos.mean()
+    return float(push / pull)
+
+
+def _unit(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    return F.normalize(first), F.normalize(second)
+
+
+def _infonce(e: ImageExperiment) -> BatchLoss:
+    return partial(nt_xent, temperature=e.temperature)
+
+
+def _simple(e: ImageExperiment) -> BatchLoss:
+    return partial(in_batch, SimpleContrastive())
+
+
+def _triplet(e: ImageExperiment) -> BatchLoss:
+    return partial(in_batch, SoftTriplet(e.temperature, e.margin))
+
+
+def _covariance(e: ImageExperiment) -> BatchLoss:
+    loss = InfoNCE(e.temperature)
+    return lambda first, second: two_view_covariance_loss(*_unit(first, second), loss, in_batch=True)
+
+
+def _covariance_plain(e: ImageExperiment) -> BatchLoss:
+    return partial(two_view_covariance_loss, loss=InfoNCE(e.temperature))
+
+
+LOSSES: dict[LossName, Callable[[ImageExperiment], BatchLoss]] = {
+    "infonce": _infonce,
+    "simple": _simple,
+    "triplet": _triplet,
+    "covariance": _covariance,
+    "covariance-plain": _covariance_plain,
+}
