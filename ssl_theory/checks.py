@@ -228,7 +228,7 @@ class Checks:
     ) -> Record:
         theorem, claim = _claim_of(claim_id, kind, self.chapter)
         if error < 0:
-            raise ValueError(f"error of {claim_id} must be at least 0, got {error}: take the part that is wrong")
+            raise ValueError(f"error of {claim_id} must be at least 0, got {error}")
         record = Record(
             id=claim.id,
             theorem=theorem.id,
