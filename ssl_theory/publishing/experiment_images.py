@@ -77,12 +77,17 @@ def images(options: argparse.Namespace) -> None:
     """
     import torch
 
+    from ssl_theory.devices import resolve_device
     from ssl_theory.distributed import process_group, rank
     from ssl_theory.training import NonFiniteError
 
     experiments = _experiments(options)
     if options.precision not in ("full", "bfloat16"):
         raise UsageError(f"precision must be full or bfloat16, got {options.precision!r}")
+    try:
+        resolve_device(options.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     try:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
