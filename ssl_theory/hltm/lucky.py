@@ -152,7 +152,7 @@ def tail(child_vector: Float[Tensor, " n"], t: Float[Tensor, "*shape"]) -> Float
         # sinc(x) = sin(πx)/(πx)
         weight = torch.sinc(torch.outer(block, alpha / reach)).prod(1) / (0.5 * torch.pi * block)
         result -= torch.sin(torch.pi / reach * points.unsqueeze(-1) * block) @ weight
-    return result.clamp(0.0, 1.0)
+    return torch.where(points < reach, result.clamp(0.0, 1.0), 0.0)
 
 
 def _terms(alpha: Tensor) -> int:
