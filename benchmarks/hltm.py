@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,35 +13,21 @@ import torch
 
 from benchmarks import _hltm_baseline as plain
 from benchmarks.timing import exponent, rounded, seconds
-from ssl_theory.experiments.hltm import TreeExperiment, run
-from ssl_theory.hltm import LatentTree, TreeEnsemble, TreeNetwork
-from ssl_theory.losses import InfoNCE
+from ssl_theory.experiments.hltm import TreeExperiment, _Group, bytes_per_seed, run, seeds_at_once
+from ssl_theory.hltm import LatentTree, TreeEnsemble
 
-DEPTH, BATCH, WIDTH, STEPS, TEMPERATURE = 5, 128, 10, 500, 0.1
+USUAL = TreeExperiment()
+DEPTH, BATCH, WIDTH, STEPS = USUAL.depth, USUAL.batch, USUAL.width, USUAL.steps
 
 
-def trainer(seeds: int, width: int = WIDTH, depth: int = DEPTH, branching: int = 2) -> Callable[[], None]:
-    """Return a training step of `seeds` networks, sampling included."""
-    g = torch.Generator().manual_seed(0)
-    trees = TreeEnsemble.regular(seeds, depth, branching, polarity=(0.8, 1.0), generator=g)
-    net = TreeNetwork.random(
-        trees,
-        width,
-        seeds=seeds,
-        init="standard",
-        bias=True,
-        normalise=True,
-        generator=g,
-        dtype=torch.float32,
-    )
-    optimizer, loss, first = torch.optim.SGD(net.parameters(), lr=0.1), InfoNCE(TEMPERATURE), trees.leaves[0]
+def trainer(experiment: TreeExperiment) -> Callable[[], None]:
+    """Return a training step of all seeds of an experiment together, sampling included."""
+    group = _Group(experiment, range(experiment.seeds), torch.device("cpu"))
+    optimizer = torch.optim.SGD(group.net.parameters(), lr=experiment.rate)
 
     def step() -> None:
-        pixels = trees.triples(BATCH, generator=g, dtype=torch.float32).states.mT[:, first:]
-        anchor, positive, negative = torch.tensor_split(net(pixels), 3, -1)
-        r_pos, r_neg = (0.5 * (anchor - other).square().sum(1).flatten() for other in (positive, negative))
         optimizer.zero_grad(set_to_none=True)
-        (loss(r_pos, r_neg.unsqueeze(1)).sum() / BATCH).backward()
+        group.batch_loss(experiment.batch).sum().backward()
         optimizer.step()
 
     return step
@@ -99,8 +86,9 @@ def steps() -> dict[str, float]:
     slow, network = plain.PlainTree(tree), plain.PlainNetwork(tree, WIDTH)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     triple = slow.triples(BATCH, plain.by_comparison)
-    baseline = seconds(lambda: plain.train_step(network, optimizer, triple, TEMPERATURE), 20)
-    one, many = seconds(trainer(1), 50), seconds(trainer(32), 15) / 32
+    baseline = seconds(lambda: plain.train_step(network, optimizer, triple, USUAL.temperature), 20)
+    one = seconds(trainer(replace(USUAL, seeds=1)), 50)
+    many = seconds(trainer(replace(USUAL, seeds=32)), 15) / 32
     work, flops = products_only(32)
     bare = seconds(work, 15) / 32
     return {
@@ -126,7 +114,7 @@ def epoch(step_seconds: float) -> dict[str, float]:
         sampled = seconds(lambda draw=draw: slow.triples(8, draw)) / 8 * BATCH
         measured = seconds(lambda draw=draw: plain.correlations(network, slow, 256, draw)) * 2048 / 256
         parts[name] = STEPS * (sampled + step_seconds) + measured
-    experiment = TreeExperiment(seeds=32, epochs=1)
+    experiment = replace(USUAL, seeds=32, epochs=1)
     start = time.perf_counter()
     run(replace(experiment, epochs=0), device="cpu")
     set_up = time.perf_counter() - start
@@ -144,7 +132,7 @@ def growth() -> dict[str, float]:
     """Return the cost of a step at depths 5 to 8 and branching 3, and how it grows with the nodes."""
     shapes = [(5, 2), (6, 2), (7, 2), (8, 2), (5, 3)]
     nodes = [sum(b**level for level in range(d + 1)) for d, b in shapes]
-    times = [seconds(trainer(4, depth=d, branching=b), 10) for d, b in shapes]
+    times = [seconds(trainer(replace(USUAL, seeds=4, depth=d, branching=b)), 10) for d, b in shapes]
     return {
         **{
             f"milliseconds a step, depth {d}, branching {b}": 1e3 * s
@@ -154,9 +142,38 @@ def growth() -> dict[str, float]:
     }
 
 
+def table() -> dict[str, float]:
+    """Return what the table of 9 settings, 30 seeds and 20 epochs would take, from steps and measurements."""
+    result, total = {}, 0.0
+    for width in (2, 5, 10):
+        experiment = replace(USUAL, width=width)
+        together = seeds_at_once(experiment, torch.device("cpu"))
+        group = _Group(experiment, range(together), torch.device("cpu"))
+        step = seconds(trainer(replace(experiment, seeds=together)), 20) / together
+        measured = seconds(lambda group=group: group.measure(0), 2) / together
+        setting = experiment.seeds * (experiment.epochs * (STEPS * step + measured) + measured)
+        result[f"seconds a setting of the table, {width} neurons, {together} seeds together"] = setting
+        total += 3 * setting
+    return result | {"minutes the table would take": total / 60.0}
+
+
+def memory() -> dict[str, float]:
+    """Return what a seed takes at most, set-up, steps and measurements, beside what is reckoned with."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    group = _Group(replace(USUAL, seeds=30), range(30), torch.device("cpu"))
+    group.batch_loss(BATCH).sum().backward()
+    group.measure(0)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    reckoned = bytes_per_seed(USUAL, torch.device("cpu"))
+    return {
+        "MiB a seed, measured": peak * 1024 / 30 / 2**20,
+        "MiB a seed, reckoned with": reckoned / 2**20,
+    }
+
+
 def main() -> None:
-    result = sampling() | steps()
-    result |= epoch(result["milliseconds a step, baseline without its sampling"] / 1e3) | growth()
+    result = memory() | sampling() | steps()  # memory first: peaks of the rest would hide it
+    result |= epoch(result["milliseconds a step, baseline without its sampling"] / 1e3) | growth() | table()
     print(json.dumps({name: rounded(value) for name, value in result.items()}))
 
 

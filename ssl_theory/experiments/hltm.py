@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +18,7 @@ import psutil  # type: ignore[import-untyped]
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ssl_theory.devices import resolve_device
@@ -26,7 +26,7 @@ from ssl_theory.hltm.ensemble import TreeEnsemble
 from ssl_theory.hltm.metrics import belief_ceilings, best_correlations
 from ssl_theory.hltm.network import Init, TreeNetwork
 from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample_contrast
-from ssl_theory.hltm.topology import Topology, span
+from ssl_theory.hltm.topology import Topology, regular_size, span
 from ssl_theory.hltm.tree import LatentTree
 from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
 from ssl_theory.training import GRAPH_MODES, fit
@@ -92,9 +92,15 @@ class TreeExperiment:
     evaluation: int = 2048
     seed: int = 0
 
+    @property
+    def nodes(self) -> tuple[int, int]:
+        """Number of nodes of a tree, and of those that are inner nodes."""
+        return regular_size(self.depth, self.branching)
+
     def __post_init__(self) -> None:
         for name in ("width", "seeds", "depth", "branching", "batch", "steps"):
             require_integer(name, getattr(self, name), 1)
+        regular_size(self.depth, self.branching)
         require_integer("epochs", self.epochs, 0)
         require_integer("evaluation", self.evaluation, 64)
         require_integer("seed", self.seed, 0)
@@ -103,6 +109,10 @@ class TreeExperiment:
         low, high = self.polarity
         if not 0.0 <= low <= high <= 1.0:
             raise ValueError(f"polarity must satisfy 0 ≤ low ≤ high ≤ 1, got ({low}, {high})")
+        require_real("root_polarity", self.root_polarity)
+        if abs(self.root_polarity) > 1.0:
+            raise ValueError(f"root_polarity must lie in [−1, 1], got {self.root_polarity}")
+        _require_one_of("init", self.init, get_args(Init))
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("optimizer", self.optimizer, OPTIMIZERS)
         _require_one_of("schedule", self.schedule, get_args(Schedule))
@@ -143,10 +153,12 @@ def run(
     Raises:
         TypeError: If `together` is not an integer.
         ValueError: If it is not positive, the device is not there, or a checkpoint belongs to another run.
+        MemoryError: If not even one seed fits.
         OSError: If a checkpoint cannot be written; found out before the first step.
     """
     place = resolve_device(device)
-    size = seeds_at_once(experiment, place) if together is None else require_integer("together", together, 1)
+    suited = seeds_at_once(experiment, place)
+    size = suited if together is None else require_integer("together", together, 1)
     graph = place.type == "cuda" and compile not in GRAPH_MODES if graph is None else graph
     tables = []
     for first in range(0, experiment.seeds, size):
@@ -177,16 +189,15 @@ def seeds_at_once(experiment: TreeExperiment, device: torch.device) -> int:
         )
     fit = max(1, free // (2 * need))
     if device.type == "cpu":
-        inner = len(Topology.regular(experiment.depth, experiment.branching).inner)
-        fit = min(fit, max(1, CACHED // (3 * experiment.batch * inner * experiment.width)))
+        fit = min(fit, max(1, CACHED // (3 * experiment.batch * experiment.nodes[1] * experiment.width)))
     return int(min(experiment.seeds, fit))
 
 
 def bytes_per_seed(experiment: TreeExperiment, device: torch.device) -> int:
     """Return about how much memory a seed takes at most: in a step, or while it is measured."""
-    tree = Topology.regular(experiment.depth, experiment.branching)
-    nodes, neurons, draws = len(tree), len(tree.inner) * experiment.width, experiment.evaluation
-    fan = max(experiment.branching * experiment.width, 1)
+    nodes, inner = experiment.nodes
+    neurons, draws = inner * experiment.width, experiment.evaluation
+    fan = experiment.branching * experiment.width
 
     def step(triples: int) -> int:
         return 3 * triples * (8 * nodes + 12 * neurons)
@@ -249,45 +260,6 @@ def explained(rows: pd.DataFrame) -> pd.DataFrame:
         sums["leading_square"].clip(lower=0.0) ** 0.5,
     )
     return pd.DataFrame({"cosine": sums["update_dot"] / (update * leading), "ratio": leading / update})
-
-
-def summary(experiment: TreeExperiment, rows: pd.DataFrame, device: str) -> pd.DataFrame:
-    """Return the small table of an experiment that is worth storing: a row per level, at three moments.
-
-    Args:
-        experiment: What was run.
-        rows: What `run` returned.
-        device: Where it ran, for the record.
-
-    Returns:
-        Rows for epochs 0, 1 and the last. The setting; "mean" and "std" over seeds of a level's correlation;
-        the mean `ceiling`, the mean of each seed's `share` of the ceiling, mean `belief_correlation`,
-        `operator_norm` and the update's `cosine` and `ratio`; how many seeds were trained together; the
-        versions of torch and of this library; the device. Measured numbers have six digits.
-    """
-    last = int(rows["epoch"].max())
-    epochs = tuple(sorted({0, min(1, last), last}))
-    means = rows[rows["epoch"].isin(epochs)].groupby(["level", "epoch", "seed"], as_index=False).mean()
-    means["share"] = means["correlation"] / means["ceiling"]
-    columns = ["ceiling", "share", "belief_correlation", "operator_norm"]
-    table = level_table(rows, epochs=epochs).join(means.groupby(["level", "epoch"])[columns].mean())
-    table = table.join(explained(rows)).reset_index()
-    measured = table.select_dtypes("float").columns
-    table[measured] = table[measured].map(lambda value: float(f"{value:.6g}"))
-    labels = setting_of(experiment) | {
-        "together": int(rows.groupby("group")["seed"].nunique().max()),
-        "torch": str(torch.__version__),
-        "ssl_theory": version("ssl-theory"),
-        "device": device,
-    }
-    return pd.DataFrame({name: [value] * len(table) for name, value in labels.items()}).join(table)
-
-
-def setting_of(experiment: TreeExperiment) -> dict[str, Any]:
-    """Return the columns of `summary` that say what was run; the number of seeds is one too."""
-    setting = {name: value for name, value in asdict(experiment).items() if name not in ("polarity", "seeds")}
-    low, high = experiment.polarity
-    return {"polarity_low": low, "polarity_high": high, **setting}
 
 
 class _Group:
@@ -436,16 +408,12 @@ def leading_loss(name: LossName, temperature: float) -> ContrastiveLoss:
     return InfoNCE(temperature) if name == "infonce" else SimpleContrastive()
 
 
-def _by_triples(loss: ContrastiveLoss, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return loss(r_pos.flatten(), r_neg.flatten().unsqueeze(1)).view_as(r_pos).mean(1)
-
-
 def _infonce(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return _by_triples(InfoNCE(temperature), r_pos, r_neg)
+    return -logsigmoid((r_neg - r_pos) / temperature).mean(1)  # with one negative, in few kernels
 
 
 def _simple(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return _by_triples(SimpleContrastive(), r_pos, r_neg)
+    return (r_pos - r_neg).mean(1)
 
 
 def _positives(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:

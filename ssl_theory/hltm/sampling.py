@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Int16, Shaped, UInt8
 from torch import Tensor
 
 from ssl_theory.hltm.topology import Topology, span
@@ -59,10 +59,20 @@ def draw_flips(
     """
     rare = (1.0 - polarities.abs()) / 2.0
     dither = torch.rand(rare.shape, dtype=rare.dtype, device=rare.device, generator=generator)
-    thresholds = (torch.floor(rare * WORD + dither) - WORD // 2).to(torch.int16)
+    thresholds = flip_thresholds(rare, dither)
     rarer = random_words((*polarities.shape, n), generator) < thresholds.unsqueeze(-1)
     # torch broadcasts the exclusive or of bytes fast, that of booleans slowly
     return rarer.view(torch.uint8) ^ (polarities < 0).view(torch.uint8).unsqueeze(-1)
+
+
+def flip_thresholds(
+    probability: Float[Tensor, "*edges"], dither: Float[Tensor, "*edges"]
+) -> Int16[Tensor, "*edges"]:
+    """Return T of which a random 16-bit integer is smaller with a probability p ≤ ½, rounded by the dither.
+
+    For a dither uniform in [0, 1) the mean of that rounded probability is p.
+    """
+    return (torch.floor(probability * WORD + dither) - WORD // 2).to(torch.int16)
 
 
 def random_words(shape: Sequence[int], generator: torch.Generator) -> Int[Tensor, "..."]:

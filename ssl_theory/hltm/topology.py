@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ssl_theory.validation import require_integer
 
+MAX_NODES = 2**24
+
 
 class Generation(NamedTuple):
     """The nodes of one level below the root and where their parents stand."""
@@ -54,11 +56,9 @@ class Topology:
 
         Raises:
             TypeError: If an argument is not an integer.
-            ValueError: If an argument is out of range.
+            ValueError: If an argument is out of range, or the tree would have more than 2^24 nodes.
         """
-        depth = require_integer("depth", depth, 0)
-        branching = require_integer("branching", branching, 1)
-        inner = sum(branching**level for level in range(depth))
+        inner = regular_size(depth, branching)[1]
         return cls([-1, *(v for v in range(inner) for _ in range(branching))])
 
     def __len__(self) -> int:
@@ -143,6 +143,23 @@ class Topology:
     def check_node(self, name: str, node: int) -> int:
         """Return `node` if it is one of the tree's, else raise TypeError or ValueError naming `name`."""
         return require_integer(name, node, 0, len(self) - 1)
+
+
+def regular_size(depth: int, branching: int) -> tuple[int, int]:
+    """Return how many nodes and how many inner nodes `Topology.regular` has, without building it.
+
+    Raises:
+        TypeError: If an argument is not an integer.
+        ValueError: As for `Topology.regular`.
+    """
+    depth = require_integer("depth", depth, 0)
+    branching = require_integer("branching", branching, 1)
+    if depth > MAX_NODES or branching ** min(depth, MAX_NODES.bit_length()) > MAX_NODES:
+        raise ValueError(
+            f"depth and branching must give at most {MAX_NODES} nodes, got {branching}^{depth} leaves"
+        )
+    inner = depth if branching == 1 else (branching**depth - 1) // (branching - 1)
+    return inner + branching**depth, inner
 
 
 def span(nodes: Sequence[int]) -> slice | list[int]:

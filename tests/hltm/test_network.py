@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -111,6 +112,19 @@ def test_batches_and_dtypes(case: Case, batch: int) -> None:
     assert low(pixels.float()).dtype == torch.float32
 
 
+@given(networks(), seeds)
+def test_joined_networks_compute_what_each_computes(case: Case, seed: int) -> None:
+    _, net = case
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)  # padding stays zero
+    joined = TreeNetwork.joined([net, other, net])
+    pixels = random_pixels(net, 4, seed)
+    output = joined(torch.cat([pixels] * 3))
+    assert relative_error(output, torch.cat([net(pixels), other(pixels), net(pixels)])) < 1e-12
+
+
 @pytest.mark.parametrize("init", ["uniform", "standard"])
 def test_initialisation(init: Any, generator: torch.Generator) -> None:
     tree = Topology([-1, 0, 0, 1, 1, 1, 0])
@@ -183,6 +197,23 @@ def test_bad_random_networks(
 ) -> None:
     with pytest.raises(error, match=message):
         TreeNetwork.random(**{"tree": [-1, 0, 0], "widths": 2, "generator": generator, **options})
+
+
+@pytest.mark.bad_input
+def test_networks_that_cannot_be_joined(generator: torch.Generator) -> None:
+    net = TreeNetwork.random([-1, 0, 0], 2, generator=generator)
+    with pytest.raises(ValueError, match="networks must hold at least one network, got none"):
+        TreeNetwork.joined([])
+    for other in (
+        TreeNetwork.random([-1, 0, 0], 3, generator=generator),
+        TreeNetwork.random([-1, 0, 0], 2, bias=True, generator=generator),
+        TreeNetwork.random([-1, 0, 0], 2, normalise=True, generator=generator),
+        TreeNetwork.random([-1, 0, 0, 0], 2, generator=generator),
+    ):
+        with pytest.raises(ValueError, match=r"networks\[1\] must be like networks\[0\] in tree, neurons"):
+            TreeNetwork.joined([net, other])
+    with pytest.raises(ValueError, match="the network must have biases, it was made without"):
+        net.bias(0)
 
 
 @pytest.mark.bad_input

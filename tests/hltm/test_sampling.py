@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ssl_theory.hltm import CategoricalTree, LatentModel, LatentTree, TreeEnsemble
-from ssl_theory.hltm.sampling import inner_bounds
+from ssl_theory.hltm.sampling import WORD, draw_flips, flip_thresholds, inner_bounds, random_words
 from tests.hltm.cases import categorical_trees, latent_trees, seeds
 
 DRAWS = 20_000
@@ -94,6 +94,34 @@ def test_an_ensemble_samples_every_tree_by_its_own_law(generator: torch.Generato
     laws = TreeEnsemble([CategoricalTree.regular(1, states=3, generator=generator) for _ in range(2)])
     states, (_, probabilities) = laws.sample(DRAWS, generator=generator), laws.enumerate()
     assert max(deviation(states[s], laws, probabilities[s]) for s in range(2)) < 6.0
+
+
+@given(st.floats(0.0, 0.5))
+def test_thresholds_round_to_the_exact_probability_on_average(p: float) -> None:
+    dither = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
+    thresholds = flip_thresholds(torch.full_like(dither, p), dither)
+    probabilities = (thresholds.double() + WORD // 2) / WORD  # the share of all words below
+    assert abs(float(probabilities.mean()) - p) < 1.0 / WORD / 64
+    assert float((probabilities - p).abs().max()) <= 1.0 / WORD
+    for exact in (0.0, 0.25, 0.5):
+        exactly = flip_thresholds(torch.full_like(dither, exact), dither)
+        assert bool((exactly.double() + WORD // 2 == exact * WORD).all())
+
+
+def test_words_fill_their_range_evenly(generator: torch.Generator) -> None:
+    words = random_words((3, DRAWS + 1), generator)  # no multiple of the four that are drawn together
+    assert words.shape == (3, DRAWS + 1)
+    counts = torch.bincount((words.flatten().long() + WORD // 2) // (WORD // 16), minlength=16).double()
+    expected = words.numel() / 16
+    assert float(((counts - expected) / expected**0.5).abs().max()) < 6.0
+
+
+def test_a_small_probability_is_not_rounded_away(generator: torch.Generator) -> None:
+    p, edges, draws = 2.0**-19, 1024, 4096  # an eighth of the smallest step of a word
+    polarities = torch.full((edges,), 1.0 - 2.0 * p, dtype=torch.float64)
+    flips = sum(int(draw_flips(polarities, draws, generator).sum()) for _ in range(20))
+    expected = p * edges * draws * 20
+    assert abs(flips - expected) < 6.0 * expected**0.5
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

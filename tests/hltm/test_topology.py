@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_theory.hltm import Topology, reference
-from ssl_theory.hltm.topology import span
+from ssl_theory.hltm.topology import regular_size, span
 from tests.hltm.cases import parent_lists
 
 
@@ -34,6 +35,19 @@ def test_regular_trees(depth: int, branching: int) -> None:
     assert [len(level) for level in tree.levels] == [branching**k for k in range(depth + 1)]
     assert all(tree.depths[v] == depth for v in tree.leaves)
     assert all(isinstance(span(level), slice) for level in tree.levels)
+    assert regular_size(depth, branching) == (len(tree), len(tree.inner) if depth else 0)
+    assert all(each == branching for _, _, each in tree.generations)
+
+
+@given(parent_lists())
+def test_generations_pair_children_with_parents(parents: list[int]) -> None:
+    tree, nodes = Topology(parents), torch.arange(len(parents))
+    seen = [0]
+    for children, above, each in tree.generations:
+        paired = nodes[above].repeat_interleave(each) if each else nodes[above]
+        assert paired.tolist() == [parents[v] for v in nodes[children].tolist()]
+        seen += nodes[children].tolist()
+    assert sorted(seen) == nodes.tolist()
 
 
 def test_span_is_a_slice_only_of_consecutive_nodes() -> None:
@@ -71,6 +85,13 @@ def test_parents_must_be_integers() -> None:
 @pytest.mark.parametrize(("depth", "branching", "name"), [(-1, 2, "depth"), (2, 0, "branching")])
 def test_regular_sizes(depth: int, branching: int, name: str) -> None:
     with pytest.raises(ValueError, match=name):
+        Topology.regular(depth, branching)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("depth", "branching"), [(60, 2), (10**9, 1), (1, 10**9), (10**9, 3)])
+def test_a_tree_too_large_to_build(depth: int, branching: int) -> None:
+    with pytest.raises(ValueError, match="depth and branching must give at most 16777216 nodes"):
         Topology.regular(depth, branching)
 
 
