@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from ssl_theory.checkpoints import atomic_write
 from ssl_theory.devices import resolve_device
 from ssl_theory.experiments.hltm import TreeExperiment, explained, level_table, run
 
@@ -50,13 +51,17 @@ _CHANGES: dict[str, dict[str, Any]] = {
 
 def grid(seeds: int = 30, epochs: int = 20) -> dict[str, TreeExperiment]:
     """Return the nine settings of the main table: three intervals of polarities, three widths."""
-    return {
-        f"δ = {low:g}, {width} neurons": TreeExperiment(
-            polarity=(low, 1.0), width=width, seeds=seeds, epochs=epochs
-        )
+    settings = (
+        TreeExperiment(polarity=(low, 1.0), width=width, seeds=seeds, epochs=epochs)
         for width in WIDTHS
         for low in POLARITIES
-    }
+    )
+    return {setting_name(experiment): experiment for experiment in settings}
+
+
+def setting_name(experiment: TreeExperiment) -> str:
+    """Return what a cell of the main table is called."""
+    return f"δ = {experiment.polarity[0]:g}, {experiment.width} neurons"
 
 
 def variations(**changes: Any) -> dict[str, TreeExperiment]:
@@ -156,7 +161,8 @@ def tabulate(
         part.insert(0, "setting", name)
         table = pd.concat([table, part], ignore_index=True) if len(table) else part
         if path and folder:
-            table.to_csv(path, index=False, float_format="%.6g")
+            with atomic_write(path) as file:
+                table.to_csv(file, index=False, float_format="%.6g")
             table = pd.read_csv(path)  # the same digits, whether run now or found
             shutil.rmtree(folder)
     return pd.concat([table[table["setting"] == name] for name in experiments], ignore_index=True)
@@ -169,7 +175,12 @@ def _read(path: Path | None) -> pd.DataFrame:
         return empty
     with path.open("ab"):
         pass
-    return pd.read_csv(path) if path.stat().st_size else empty
+    if not path.stat().st_size:
+        return empty
+    table = pd.read_csv(path)
+    if "setting" not in table:
+        raise ValueError(f"path must hold a table of this experiment, or nothing, got another file: {path}")
+    return table
 
 
 def _require_same(name: str, experiment: TreeExperiment, found: pd.DataFrame) -> None:
