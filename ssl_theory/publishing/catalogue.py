@@ -81,6 +81,10 @@ class Book:
         loaded: dict[str, Any] = yaml.safe_load((self.folder / "_toc.yml").read_text(encoding="utf-8"))
         return loaded
 
+    def files(self) -> list[str]:
+        """Return all that the table of contents names, in its order, without endings."""
+        return list(_files(self.toc))
+
     def chapters(self) -> dict[str, Chapter]:
         """Return the chapters of the table of contents by name, in its order.
 
@@ -88,7 +92,7 @@ class Book:
             UsageError: If two chapters share a name.
         """
         found: dict[str, Chapter] = {}
-        for place in _files(self.toc):
+        for place in self.files():
             path = self.folder / f"{place}.ipynb"
             if not path.exists():
                 continue

@@ -24,13 +24,13 @@ def check(
 ) -> tuple[list[Any], list[Any]]:
     """Return a link to a check, with docutils' arguments of a role; an error if no theorem claims it."""
     known = claims().get(claim)
-    if known is None:
-        message = inliner.reporter.error(f"no theorem claims the check {claim!r}", line=line)
-        return [inliner.problematic(source, source, message)], [message]
     env = inliner.document.settings.env
     folder = Path(env.srcdir)
-    (chapter,) = folder.rglob(f"{known[0].chapter}.ipynb")
-    place = chapter.relative_to(folder).with_suffix("").as_posix()
+    found = list(folder.rglob(f"{known[0].chapter}.ipynb")) if known else []
+    if not found:
+        message = inliner.reporter.error(f"no theorem of the book claims the check {claim!r}", line=line)
+        return [inliner.problematic(source, source, message)], [message]
+    place = found[0].relative_to(folder).with_suffix("").as_posix()
     address = f"{env.app.builder.get_relative_uri(env.docname, place)}#{check_anchor(claim)}"
     return [nodes.reference(source, claim, refuri=address, internal=True)], []
 

@@ -8,12 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import distribution, version
 from pathlib import Path
 
-from ssl_theory.publishing import frame, ledger, maps, notebooks, status
-from ssl_theory.publishing.catalogue import Book, Chapter
+from ssl_theory.publishing import api, frame, ledger, maps, notebooks, status
+from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.ledger import Entry
 from ssl_theory.publishing.repository import repository
@@ -116,15 +116,25 @@ def assemble(
         "<!-- status -->": lambda: status.page(executed, entries, runs or {}, RENDERERS),
         "<!-- map -->": lambda: maps.main_map(executed),
         "<!-- arcs -->": lambda: maps.arc_map(executed),
+        "<!-- rooms -->": api.contents,
         "<!-- uses -->": lambda: maps.uses_table(executed),
     }
     for name in [name for name in files if name.suffix == ".md"]:
         for marker, write in written.items():
             if marker.encode() in files[name]:
                 files[name] = files[name].replace(marker.encode(), write().encode())
+    files |= {Path(f"{name}.md"): text.encode() for name, text in _reference(book, executed).items()}
     files[ledger.PICTURE] = ledger.draw(entries, executed).encode()
     files[Path("ledger.json")] = ledger.served(entries, executed).encode()
     return files
+
+
+def _reference(book: Book, chapters: Iterable[Chapter]) -> dict[str, str]:
+    """Return the pages of the library's reference that the table of contents names."""
+    named = set(book.files())
+    rooms = [room for room in api.ROOMS if api.place(room) in named]
+    users = api.users(chapters) if rooms else {}
+    return {api.place(room): api.page(room, users) for room in rooms}
 
 
 def web_files(book: Book) -> Files:
@@ -182,7 +192,7 @@ def _sync(folder: Path, files: Files) -> None:
 
 def _stamp(sources: Files, config: str) -> dict[str, str]:
     digest = hashlib.sha256(config.encode())
-    for path in (*sorted(Path(__file__).parent.glob("*.py")),):
+    for path in sorted(PACKAGE.rglob("*.py")):  # this program, and the docstrings that it shows
         digest.update(path.read_bytes())
     for name, content in sorted(sources.items()):
         digest.update(name.as_posix().encode() + content)
