@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -17,7 +18,7 @@ from ssl_theory.checkpoints import atomic_write
 from ssl_theory.devices import resolve_device
 from ssl_theory.experiments.hltm import TreeExperiment, explained, level_table, run
 
-MOMENTS = (0, 1, 2, 3, 5, 8, 12, 16, 20)  # epochs of the grid that are stored
+MOMENTS = (0, 1, 2, 4, 8, 12, 16, 20)  # epochs that are stored
 POLARITIES, WIDTHS = (0.7, 0.8, 0.9), (2, 5, 10)
 
 _PACKAGE = Path(__file__).parents[1]
@@ -100,7 +101,8 @@ def level_summary(
     Returns:
         The setting; mean and standard deviation over seeds of a level's mean `correlation` ("mean", "std")
         and `belief_correlation` ("belief", "belief_std"); means of `ceiling` ("limit") and `operator_norm`
-        ("norm"); `cosine` and `ratio` of the leading and the measured update; seeds, torch's version, device.
+        ("norm"); `cosine` and `ratio` of the leading and the measured update, and how much of the leading one is
+        in the measured one, `kept`, the inner product of both over the leading one's square; seeds, torch's version, device.
     """
     kept = tuple(epoch for epoch in epochs if epoch in set(rows["epoch"]))
     table = level_table(rows, epochs=kept)
@@ -108,7 +110,10 @@ def level_summary(
     table = table.assign(belief=beliefs["mean"], belief_std=beliefs["std"])
     for column, value in (("limit", "ceiling"), ("norm", "operator_norm")):
         table[column] = level_table(rows, value, epochs=kept)["mean"]
-    table = table.join(explained(rows)).reset_index()
+    sums = rows.groupby(["level", "epoch"])[["update_dot", "leading_square"]].sum()
+    table["kept"] = sums["update_dot"] / sums["leading_square"].where(sums["leading_square"] > 0.0)
+    # a measured update within its noise of 0 has no direction
+    table = table.join(explained(rows).replace([math.inf, -math.inf], math.nan)).reset_index()
     setting = asdict(experiment)
     low, high = setting.pop("polarity")
     del setting["seeds"]  # it stands beside the means
