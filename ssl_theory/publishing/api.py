@@ -183,6 +183,7 @@ def page(room: Room, users: Mapping[str, list[Chapter]]) -> str:
         names = {full: where for where, full in public().items() if full.rpartition(".")[0] == module.name}
         if names:
             parts += [f"## {module.name.removeprefix(f'{LIBRARY}.')}", module.about, "```{eval-rst}"]
+            parts.append(f".. py:currentmodule:: {module.name}")
             parts += [_entry(full, where, users.get(full, [])) for full, where in names.items()]
             parts += ["```"]
     return "\n\n".join(parts) + "\n"
@@ -206,7 +207,7 @@ def _room_of(module: str) -> Room | None:
 def _entry(full: str, where: tuple[str, str], users: list[Chapter]) -> str:
     module = modules()[where[0]]
     kind = module.defined[where[1]]
-    lines = [f".. auto{kind}:: {full}"] if kind != "data" else [f".. py:data:: {full}"]
+    lines = [f".. auto{kind}:: {full}"] if kind != "data" else [f".. py:data:: {where[1]}"]
     if kind == "data" and module.values[where[1]]:
         lines.append(f"   :value: {module.values[where[1]]}")
     if kind == "class":

@@ -28,7 +28,7 @@ def check(
     folder = Path(env.srcdir)
     found = list(folder.rglob(f"{known[0].chapter}.ipynb")) if known else []
     if not found:
-        message = inliner.reporter.error(f"no theorem of the book claims the check {claim!r}", line=line)
+        message = inliner.reporter.error(f"no theorem claims the check {claim!r}", line=line)
         return [inliner.problematic(source, source, message)], [message]
     place = found[0].relative_to(folder).with_suffix("").as_posix()
     address = f"{env.app.builder.get_relative_uri(env.docname, place)}#{check_anchor(claim)}"

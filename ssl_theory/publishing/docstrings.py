@@ -59,14 +59,10 @@ def _words(annotation: Any, names: dict[str, Any]) -> str:
 
     def spell(found: re.Match[str]) -> str:
         value = names.get(found[0])
-        return (
-            str(value.__name__).replace("'", '"')
-            if isinstance(value, type) and hasattr(value, "dim_str")
-            else found[0]
-        )
+        return str(value.__name__) if isinstance(value, type) and hasattr(value, "dim_str") else found[0]
 
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    return ALIAS.sub(spell, text).replace('" ', '"')
+    return re.sub(r', " +', ', "', ALIAS.sub(spell, text).replace("'", '"'))
 
 
 def _default(value: Any) -> Any:

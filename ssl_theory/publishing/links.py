@@ -21,6 +21,7 @@ from ssl_theory.checks import theorems
 from ssl_theory.publishing.api import FOLDER
 
 NOTATION = "notation"
+EVERYDAY = ("negative", "positive")  # terms that are linked in the plural only: else they may be any sign
 CLOSED = (
     nodes.title, nodes.reference, nodes.literal_block, nodes.math_block, nodes.raw, nodes.caption, nodes.term,
     nodes.comment, nodes.target, nodes.label, nodes.citation, addnodes.desc_signature, addnodes.toctree,
@@ -155,7 +156,8 @@ def _glossary(env: BuildEnvironment, docname: str) -> dict[str, Where]:
     found: dict[str, Where] = {}
     for (kind, name), (page, anchor) in env.get_domain("std").objects.items():  # type: ignore[attr-defined]
         if kind == "term" and page != docname:
-            found |= dict.fromkeys((name, f"{name}s"), (page, anchor, ""))
+            forms = (f"{name}s",) if name in EVERYDAY else (name, f"{name}s")
+            found |= dict.fromkeys(forms, (page, anchor, ""))
     return found
 
 
@@ -188,7 +190,7 @@ def _opening_words(node: nodes.Element) -> str:
             break
         if not isinstance(child.parent, nodes.math):
             words.append(child.astext())
-    return re.sub(r"[\s,;:]+$|\s*\($", "", "".join(words)).replace("\n", " ")
+    return re.sub(r"[\s,;:(]+$|\s(of|with|in|to)( layer)?\s*$", "", "".join(words)).replace("\n", " ")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
