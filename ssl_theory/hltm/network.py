@@ -292,7 +292,7 @@ class TreeNetwork(nn.Module):
         rows = read.reshape(self.seeds, len(level.nodes) * level.fan, read.shape[-1])
         if level.gather is None:
             return rows[:, : level.neurons_below]
-        total = max(level.gather) + 1
+        total = max(level.neurons_below, *(row + 1 for row in level.gather))
         index = torch.tensor(level.gather, device=rows.device)
         return rows.new_zeros(self.seeds, total, rows.shape[-1]).index_add(1, index, rows)[
             :, : level.neurons_below

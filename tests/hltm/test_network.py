@@ -61,6 +61,15 @@ def test_jacobians_equal_autograd(case: Case, seed: int) -> None:
             assert relative_error(value, net.of_node(list(gradients), node)) < TOL
 
 
+def test_jacobians_where_the_last_node_below_is_padded(generator: torch.Generator) -> None:
+    net = TreeNetwork.random([-1, 0, 0, 1, 2], {0: 2, 1: 3, 2: 1}, generator=generator)
+    trace = net.trace(random_pixels(net, 4))
+    for o in range(2):
+        gradients = torch.autograd.grad(trace.output[:, o].sum(), trace.pre_activations, retain_graph=True)
+        for jacobian, gradient in zip(net.jacobians(trace)[1:], gradients[1:], strict=True):
+            assert relative_error(jacobian[:, :, o], gradient) < TOL
+
+
 def test_homogeneity_in_every_level(generator: torch.Generator) -> None:
     net = TreeNetwork.random(Topology.regular(3, 2), 4, seeds=2, generator=generator)
     trace = net.trace(random_pixels(net, 5))
