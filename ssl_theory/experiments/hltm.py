@@ -106,6 +106,8 @@ class TreeExperiment:
         require_integer("seed", self.seed, 0)
         require_real("rate", self.rate, above=0.0)
         require_real("temperature", self.temperature, above=0.0)
+        if len(self.polarity) != 2:
+            raise ValueError(f"polarity must be a pair (low, high), got {self.polarity}")
         low, high = self.polarity
         if not 0.0 <= low <= high <= 1.0:
             raise ValueError(f"polarity must satisfy 0 ≤ low ≤ high ≤ 1, got ({low}, {high})")

@@ -173,6 +173,12 @@ def test_shared_weight_gives_every_pair_of_a_batch_the_same_weight() -> None:
         ({"loss": "nce"}, ValueError, "loss must be one of infonce, simple, positives, shared-weight"),
         ({"optimizer": "lion"}, ValueError, "optimizer must be one of sgd, adam, got 'lion'"),
         ({"schedule": "step"}, ValueError, "schedule must be one of constant, cosine, got 'step'"),
+        ({"init": "zero"}, ValueError, "init must be one of uniform, standard, got 'zero'"),
+        ({"root_polarity": 1.5}, ValueError, r"root_polarity must lie in \[−1, 1\], got 1.5"),
+        ({"root_polarity": float("nan")}, ValueError, "root_polarity must be finite"),
+        ({"polarity": (0.5,)}, ValueError, r"polarity must be a pair \(low, high\), got \(0.5,\)"),
+        ({"polarity": (float("nan"), 1.0)}, ValueError, "polarity must satisfy 0 ≤ low ≤ high ≤ 1"),
+        ({"depth": 60}, ValueError, "depth and branching must give at most 16777216 nodes"),
         ({"evaluation": 3}, ValueError, "evaluation must be at least 64"),
     ],
 )
