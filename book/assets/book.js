@@ -13,3 +13,7 @@
     addEventListener("resize", mark);
   });
 })();
+
+// A page opened from the file system may not read others: search then lists its finds without excerpts.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;

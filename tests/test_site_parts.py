@@ -1,0 +1,137 @@
+"""What the build itself writes into the book, in a browser: from disk, by keyboard, without scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from ssl_theory.publishing.api import ROOMS, place
+from tests.test_site import SITE, browser, unavailable
+
+__all__ = ["browser"]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+SHOWN = "[...document.querySelectorAll('tr[data-status]')].filter((e) => e.getClientRects().length).length"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _built() -> None:
+    if not (SITE / "index.html").is_file():
+        unavailable("the book is not built: run `make book`")
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with browser.new_context(offline=True) as context:
+        yield context
+
+
+def watched(context: BrowserContext) -> tuple[Page, list[str]]:
+    page, problems = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("requestfailed", lambda r: None if r.failure == "net::ERR_ABORTED" else problems.append(r.url))
+    return page, problems
+
+
+def test_the_book_opens_from_the_file_system(context: BrowserContext):
+    page, problems = watched(context)
+    page.goto((SITE / "index.html").as_uri())
+    page.wait_for_url("**/welcome.html")
+    chapter = next(path for path in sorted(SITE.glob("*/*.html")) if "ssl-control" in path.read_text("utf-8"))
+    page.goto(chapter.as_uri())
+    page.evaluate("MathJax.startup.promise")
+    assert page.locator(".math").count() == page.locator(".math:has(mjx-container)").count() > 0
+    assert page.evaluate("[...document.fonts].some((f) => /^MJX/.test(f.family) && f.status === 'loaded')")
+    slider = page.locator(".ssl-control input").first
+    before = page.locator(".ssl-control").first.locator("img:visible").get_attribute("src")
+    slider.press("ArrowRight")
+    assert page.locator(".ssl-control").first.locator("img:visible").get_attribute("src") != before
+    page.goto((SITE / "search.html").as_uri() + "?q=covariance+operator")
+    page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
+    assert page.locator("#search-results li").count() > 3
+    assert not problems
+
+
+def test_the_ledger_is_filtered_by_keyboard(context: BrowserContext):
+    page, problems = watched(context)
+    page.goto((SITE / "ledger.html").as_uri())
+    records = json.loads((SITE / "ledger.json").read_text(encoding="utf-8"))
+    assert page.evaluate(SHOWN) == len(records)
+    page.locator(".ledger-filter input").first.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowDown")
+    failing = sum(record["status"].startswith("fails") for record in records)
+    assert 0 < page.evaluate(SHOWN) == failing < len(records)
+    told = page.locator(".ledger-filter [role=status]").inner_text()
+    assert told == f"{failing} of {len(records)} checks are shown."
+    assert page.locator("table.checks:visible").count() == len(
+        {record["theorem"] for record in records if record["status"].startswith("fails")}
+    )
+    page.keyboard.press("ArrowDown")  # from the last choice to the first
+    assert page.evaluate(SHOWN) == len(records)
+    assert not problems
+
+
+def test_without_scripts_the_ledger_shows_all_and_no_filter(browser: Browser):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto((SITE / "ledger.html").as_uri())
+        records = json.loads((SITE / "ledger.json").read_text(encoding="utf-8"))
+        assert page.locator("tr[data-status]:visible").count() == len(records)
+        assert not page.locator(".ledger-filter").is_visible()
+
+
+def test_every_record_leads_to_the_line_that_shows_it():
+    for record in json.loads((SITE / "ledger.json").read_text(encoding="utf-8")):
+        name, _, anchor = record["page"].partition("#")
+        text = (SITE / name).read_text(encoding="utf-8")
+        assert text.count(f'id="{anchor}"') == 1, record["id"]
+        line = re.search(rf'<p id="{anchor}" class="check">.*?</p>', text, re.S)
+        assert line is not None
+        assert record["id"] in line[0]
+
+
+def test_maps_lead_to_the_statements_and_show_what_a_result_uses(context: BrowserContext):
+    page, problems = watched(context)
+    page.goto((SITE / "map.html").as_uri())
+    for kind in ("main", "arc"):
+        box = page.locator(f".{kind}-map a[href$='#t3']")
+        box.focus()
+        near = page.locator(f".{kind}-map .arrow.near")
+        assert near.count() > 2
+        assert all(
+            "T3" in (arrow.get_attribute("data-from") or "") + (arrow.get_attribute("data-to") or "")
+            for arrow in near.all()
+        )
+        page.keyboard.press("Tab")
+        assert not page.evaluate(
+            f"document.querySelector(\".{kind}-map a[href$='#t3']\") === document.activeElement"
+        )
+    page.locator(".main-map a[href$='#t3']").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/simple.html#t3")
+    assert page.locator("#t3").is_visible()
+    assert not problems
+
+
+def test_times_stand_on_the_status_page_alone():
+    ran = set(re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", (SITE / "status.html").read_text(encoding="utf-8")))
+    assert ran
+    for path in [*SITE.rglob("*.html"), *SITE.rglob("*.js"), SITE / "ledger.json"]:
+        if path.name != "status.html":
+            text = path.read_text(encoding="utf-8")
+            assert not any(moment in text or moment.replace(" ", "T") in text for moment in ran), path
+
+
+def test_the_reference_fits_a_phone(context: BrowserContext):
+    page = context.new_page()
+    page.set_viewport_size({"width": 360, "height": 740})
+    for room in ROOMS:
+        page.goto((SITE / f"{place(room)}.html").as_uri())
+        assert page.locator("dl.py").count() > 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, room.name
