@@ -67,7 +67,7 @@ def fit(
     graph: bool = False,
     channels_last: bool = False,
     check_every: int | None = None,
-    progress: bool = False,
+    progress: bool | Sequence[str] = False,
 ) -> pd.DataFrame:
     """Train a model in place and return its history.
 
@@ -105,7 +105,7 @@ def fit(
         channels_last: Store the model's image-shaped weights with the channels last.
         check_every: How often losses and gradients are checked to be finite; None for every step on the CPU
             and every 50 steps on a GPU, which would have to wait at each look. Always before a save.
-        progress: Show a progress bar with the last measurements.
+        progress: Show a progress bar with the last measurements, or with those columns of them.
 
     Returns:
         One or more rows per measurement: `step`, the updates made so far; `loss`, the mean loss of the
@@ -140,7 +140,9 @@ def fit(
             if step % measure_every == 0 or step == steps:
                 rows = run.measure(step, measure)
                 if not bar.disable:
-                    bar.set_postfix(column_means(rows))
+                    means = column_means(rows)
+                    names = means if progress is True else [n for n in progress or () if n in means]
+                    bar.set_postfix({name: means[name] for name in names})
             stopping = interrupted.is_set()
             if path and (stopping or step == steps or (step > start and step % checkpoint_every == 0)):
                 run.save(path, step)

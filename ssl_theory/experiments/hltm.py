@@ -317,11 +317,14 @@ class _Group:
             configuration=asdict(experiment) | {"first": self.seeds.start, "together": len(self.seeds)},
             compile=compiled,
             graph=graph,
-            progress=progress,
+            progress=self.bars() if progress else False,
         )
         rows["loss"] /= len(self.seeds)
         rows.insert(0, "epoch", rows.pop("step") // experiment.steps)
-        return rows.drop(columns=[f"{BAR}{depth}" for depth in range(experiment.depth)])
+        return rows.drop(columns=self.bars())
+
+    def bars(self) -> list[str]:
+        return [f"{BAR}{depth}" for depth in range(self.experiment.depth)]
 
     def batch_loss(self, count: int) -> Float[Tensor, " S"]:
         states = self.trees.triples(count, generator=self.generator, dtype=torch.uint8).states
@@ -375,7 +378,7 @@ class _Group:
         return torch.cat(blocks, 1).flatten()
 
 
-BAR = "level "
+BAR = "L"  # of the columns that only the progress bar shows
 
 
 def _tree(experiment: TreeExperiment, generator: torch.Generator) -> LatentTree:

@@ -113,6 +113,13 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.M
         run(replace(TINY, rate=0.2), device="cpu", together=2, checkpoint=name)
 
 
+def test_the_progress_bar_shows_the_correlation_of_each_level(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run(TINY, device="cpu", progress=True)
+    last = rows[rows["epoch"] == 2].groupby("level")["correlation"].mean()
+    shown = capsys.readouterr().err.splitlines()[-1].rsplit("\r", 1)[-1]
+    assert shown.endswith(f"L0={last[0]:.3g}, L1={last[1]:.3g}]")
+
+
 def test_summary_of_levels() -> None:
     rows = pd.DataFrame(
         {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ssl_theory.hltm import Topology, reference
@@ -40,6 +40,8 @@ def test_regular_trees(depth: int, branching: int) -> None:
 
 
 @given(parent_lists())
+@example([-1, 0, 0, 1, 2, 2])
+@example([-1, 0, 0, 2, 1])
 def test_generations_pair_children_with_parents(parents: list[int]) -> None:
     tree, nodes = Topology(parents), torch.arange(len(parents))
     seen = [0]
