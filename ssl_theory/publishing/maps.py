@@ -19,6 +19,7 @@ BOX, HIGH, GAP, LANE, DROP = (
 )  # pixels: a box, its height, gaps, a passing arrow, a drop
 ROW = 26  # pixels between two lines of the list
 LETTERS = 22  # in a line of a box
+WIDEST = 4  # boxes side by side, as many as a column of text has room for
 
 # An arrow stands out while one of its ends is pointed at or has the focus.
 SCRIPT = """<script>
@@ -130,10 +131,15 @@ def uses_table(chapters: Iterable[Chapter]) -> str:
 
 
 def _layered(graph: Graph) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the names by rank, and each arrow as the names it runs through, one for each rank it passes."""
+    """Return the names by rank, and each arrow as the names it runs through, one for each rank it passes.
+
+    A rank is below those of all that is used, and holds no more boxes than fit.
+    """
     rank: dict[str, int] = {}
     for name, used in graph.items():
         rank[name] = 1 + max((rank[other] for other in used), default=-1)
+        while list(rank.values()).count(rank[name]) > WIDEST:
+            rank[name] += 1
     layers: list[list[str]] = [[] for _ in range(max(rank.values(), default=-1) + 1)]
     for name in graph:
         layers[rank[name]].append(name)

@@ -98,6 +98,7 @@ def test_boxes_of_the_book_do_not_overlap_and_arrows_go_down() -> None:
     for (x, y, w, h), (left, top, _, _) in combinations(boxes(block), 2):
         assert abs(x - left) >= w or abs(y - top) >= h
     layers, paths = maps._layered(maps.main_graph(maps.results(CHAPTERS)))
+    assert all(sum(">" not in name for name in layer) <= maps.WIDEST for layer in layers)
     rank = {name: level for level, layer in enumerate(layers) for name in layer}
     assert all(rank[b] == rank[a] + 1 for path in paths for a, b in pairwise(path))
     assert block == maps.main_map(CHAPTERS)
