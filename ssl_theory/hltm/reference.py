@@ -119,5 +119,6 @@ def uniform_sum_tail(coefficients: Sequence[float], threshold: float) -> Fractio
             wider[total - c] = wider.get(total - c, 0) - sign
         signed = wider
     n = len(numbers)
-    volume = sum(sign * max(total - Fraction(threshold), 0) ** n for total, sign in signed.items())
+    x, zero = Fraction(threshold), Fraction(0)
+    volume = sum((sign * max(total - x, zero) ** n for total, sign in signed.items()), start=zero)
     return 2 * volume / (math.factorial(n) * math.prod(2 * c for c in numbers))
