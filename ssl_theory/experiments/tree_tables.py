@@ -44,9 +44,11 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "one weight a batch (−p)": {"loss": "shared-weight"},
     "simple loss": {"loss": "simple"},
     "no negatives": {"loss": "positives"},
-    "weak polarities": {"polarity": (0.2, 0.5)},
+    "weak polarities": {"polarity": (0.4, 0.6)},
     "one neuron a node": {"width": 1},
-    "one neuron, Adam, falling step": _ADAM | {"schedule": "cosine", "width": 1},
+    "one neuron, not normalised": {"width": 1, "normalise": False},
+    "one neuron, not normalised, Adam, falling step": _ADAM
+    | {"schedule": "cosine", "width": 1, "normalise": False},
 }
 
 
