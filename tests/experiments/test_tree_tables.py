@@ -45,6 +45,15 @@ def test_level_summary() -> None:
     assert (row["seeds"], row["together"], row["polarity_low"], row["device"]) == (2, 2, 0.8, "cpu")
 
 
+def test_kept_of_the_leading_step() -> None:
+    rows = run(replace(TINY, epochs=0), device="cpu").assign(
+        update_dot=3.0, leading_square=4.0, update_square=-1.0
+    )
+    table = level_summary(TINY, rows, "cpu")
+    assert table["kept"].tolist() == [0.75, 0.75]
+    assert table[["cosine", "ratio"]].isna().all(axis=None)  # the measured step is lost in its noise
+
+
 def test_a_stopped_table_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tabulate(PAIR, tmp_path / "whole.csv")
     assert list(tmp_path.iterdir()) == [tmp_path / "whole.csv"]  # no checkpoints are left
