@@ -25,7 +25,7 @@ async () => {
       .filter((e) => !e.querySelector(".caption-number"))
       .map((e) => start(e.textContent)),
     outside_figures: all(".cell_output img").filter((e) => !e.closest("figure")).map(name),
-    links: all("a[href]", document).map((e) => e.href),
+    links: all("a[href]", document).map((e) => new URL(e.getAttribute("href"), document.baseURI).href),
     tracebacks: all(".output.traceback, .output.stderr").map((e) => start(e.textContent)),
   };
 }
