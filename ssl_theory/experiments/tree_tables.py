@@ -103,8 +103,9 @@ def level_summary(
     Returns:
         The setting; mean and standard deviation over seeds of a level's mean `correlation` ("mean", "std")
         and `belief_correlation` ("belief", "belief_std"); means of `ceiling` ("limit") and `operator_norm`
-        ("norm"); `cosine` and `ratio` of the leading and the measured update, and how much of the leading one is
-        in the measured one, `kept`, the inner product of both over the leading one's square; seeds, torch's version, device.
+        ("norm"); `cosine` and `ratio` of the leading and the measured update, and `kept`, how much of the
+        leading one is in the measured one: their inner product over the leading one's square; seeds, torch's
+        version, device.
     """
     kept = tuple(epoch for epoch in epochs if epoch in set(rows["epoch"]))
     table = level_table(rows, epochs=kept)
