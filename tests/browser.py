@@ -44,7 +44,8 @@ _AXE = Path(AXE_FILE_PATH).read_text(encoding="utf-8")
 _BARRIERS = """async () => {
   document.querySelectorAll("mjx-container").forEach((e) => e.replaceChildren());
   document.querySelectorAll("pre").forEach((e) => e.replaceChildren(e.textContent));
-  const found = await axe.run({resultTypes: ["violations"], rules: {"color-contrast": {enabled: false}}});
+  const rules = {"color-contrast": {enabled: false}};
+  const found = await axe.run({preload: false, resultTypes: ["violations"], rules});
   return found.violations
     .filter((v) => ["serious", "critical"].includes(v.impact))
     .map((v) => `${v.id}: ${v.nodes.length} times, as in ${v.nodes[0].html.slice(0, 120)}`);
@@ -167,6 +168,7 @@ def visit(context: BrowserContext, base: str, name: str) -> Visit:
     found.overflow = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
+    page.wait_for_timeout(400)  # the theme looks anew at what overflows a moment after a change of size
     found.stuck = page.evaluate(_STUCK)
     page.set_viewport_size(DESK)
     page.evaluate(_AXE)

@@ -160,7 +160,7 @@ def test_pages_open_from_the_file_system(browser: Browser, visits: list[Visit]):
         page.wait_for_url("**/welcome.html")
         chapter = next(v for v in visits if v.controls and v.seen["formulas"])
         page.goto((SITE / chapter.page).as_uri())
-        page.wait_for_selector(".math mjx-container")
+        page.wait_for_selector(".math mjx-container", state="attached")
         box = page.locator(".ssl-control").first
         before = box.locator("img:visible").get_attribute("alt")
         box.locator("input[type=range]").first.press("ArrowRight")

@@ -14,6 +14,14 @@
   });
 })();
 
+// The theme's arrows that open a part of the contents have no name of their own.
+addEventListener("DOMContentLoaded", () => {
+  for (const arrow of document.querySelectorAll("summary:has(> .toctree-toggle)")) {
+    const link = arrow.closest("li")?.querySelector("a");
+    arrow.setAttribute("aria-label", `Pages under ${link ? link.textContent.trim() : "this one"}`);
+  }
+});
+
 // A page opened from the file system may not read others: search then lists its finds without excerpts.
 if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
