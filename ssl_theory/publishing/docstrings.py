@@ -18,7 +18,6 @@ from sphinx.application import Sphinx
 from ssl_theory.publishing import api
 
 MARKUP = re.compile(r"[\\*|]|_(?!\w)")  # the last: what ends a name with _ refers to a label
-PARAMETERS = re.compile(r"<dl>\n((?:<dd>(?:(?!</?dl).)*</dd>\n)+)</dl>", re.S)
 ALIAS = re.compile(r"(?<![\w.\"'])[A-Z]\w*(?![\w\"'])")
 
 
@@ -82,21 +81,6 @@ def _sign(
     return signature(subject) if arguments else None
 
 
-def without_untitled_lists(body: str) -> str:
-    """Return HTML whose signatures over several lines are no lists of definitions without a term."""
-    return PARAMETERS.sub(
-        lambda found: f'<span class="sig-lines">{found[1]}</span>'.replace("<dd>", "<span>").replace(
-            "</dd>", "</span>"
-        ),
-        body,
-    )
-
-
-def _mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    if "body" in context:
-        context["body"] = without_untitled_lists(context["body"])
-
-
 def _no_edit(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Take the button that suggests an edit from pages that have no source of their own."""
     if page in {api.place(room) for room in api.ROOMS}:
@@ -113,6 +97,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.setup_extension("sphinx.ext.napoleon")
     app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", _sign)
-    app.connect("html-page-context", _mend)
     app.connect("html-page-context", _no_edit, priority=100)  # before the theme's buttons
     return {"parallel_read_safe": True, "parallel_write_safe": True}

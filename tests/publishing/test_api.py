@@ -98,11 +98,3 @@ def test_signatures_read_as_in_the_source() -> None:
     hidden = docstrings.signature(lambda x=nowhere: x)
     assert hidden is not None
     assert " at 0x" not in hidden[0]
-
-
-def test_signatures_over_several_lines_are_no_lists_without_terms() -> None:
-    lines = "<dl>\n<dd><em>x</em>,</dd>\n<dd><em>y</em>,</dd>\n</dl>"
-    fields = "<dl>\n<dt>Raises:</dt>\n<dd>an error</dd>\n</dl>"
-    assert docstrings.without_untitled_lists(f"f({lines})\n{fields}") == (
-        'f(<span class="sig-lines"><span><em>x</em>,</span>\n<span><em>y</em>,</span>\n</span>)\n' + fields
-    )
