@@ -7,7 +7,7 @@ book: .venv/ready
 	@$(BIN)/ssl-theory build
 
 test: .venv/ready
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 serve: book
 	@$(BIN)/ssl-theory serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import jaxtyping
@@ -10,6 +11,9 @@ import torch
 from hypothesis import HealthCheck, settings
 
 _HOOK = jaxtyping.install_import_hook("ssl_theory", "beartype.beartype")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the processors already
+    torch.set_num_threads(1)
 
 settings.register_profile(
     "book", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
