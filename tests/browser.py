@@ -42,7 +42,7 @@ _AXE = Path(AXE_FILE_PATH).read_text(encoding="utf-8")
 # What axe-core calls serious or critical. Its own look at colours is left out: contrast.js looks at both
 # schemes. The insides of formulas and of code go first, a hundred thousand elements without a role.
 _BARRIERS = """async () => {
-  document.querySelectorAll("mjx-container").forEach((e) => e.replaceChildren("a formula"));
+  document.querySelectorAll("mjx-container").forEach((e) => e.replaceWith("a formula"));
   document.querySelectorAll("pre").forEach((e) => e.replaceChildren(e.textContent));
   const rules = {"color-contrast": {enabled: false}};
   const found = await axe.run({preload: false, resultTypes: ["violations"], rules});
