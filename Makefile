@@ -7,7 +7,8 @@ book: .venv/ready
 	@$(BIN)/ssl-theory build
 
 test: .venv/ready
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not alone"
+	@$(BIN)/python -m pytest -q -m alone
 
 serve: book
 	@$(BIN)/ssl-theory serve

@@ -151,6 +151,7 @@ def test_a_finished_run_can_be_prolonged(tmp_path: Path) -> None:
     assert history["step"].tolist() == [0, 5, 10, 12, 15, 20]
 
 
+@pytest.mark.alone
 def test_interrupt_finishes_the_step_and_saves(tmp_path: Path) -> None:
     whole = Case()
     expected = whole.fit()
@@ -163,6 +164,7 @@ def test_interrupt_finishes_the_step_and_saves(tmp_path: Path) -> None:
     assert same(resumed, whole)
 
 
+@pytest.mark.alone
 def test_a_second_interrupt_acts_at_once(tmp_path: Path) -> None:
     whole, resumed = Case(), Case()
     whole.fit()
@@ -196,6 +198,7 @@ Case().fit(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.alone
 def test_killed_while_saving(tmp_path: Path) -> None:
     path = tmp_path / "run"
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)

@@ -121,6 +121,7 @@ def test_an_output_that_cannot_be_written_is_told_at_once(tmp_path: Path):
         execute(chapter, tmp_path / "file" / "out.ipynb", {}, seconds=5, threads=1)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_no_kernel_outlives_the_command(tmp_path: Path, sent: signal.Signals):
     """Ctrl-C and a killed command alike end every kernel, and nothing half-executed is left as a result."""
