@@ -17,7 +17,7 @@ from tests.browser import find_browser, launch, pages, serve
 
 SITE = Path(__file__).parents[1] / "build" / "_build" / "html"
 BASELINE = "references.html"
-VISITS = 5
+VISITS = 3
 
 _LARGEST = """() => new Promise((resolve) => {
   let last = 0;
