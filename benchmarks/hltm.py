@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -124,13 +123,12 @@ def epoch(step_seconds: float) -> dict[str, float]:
         sampled = seconds(lambda draw=draw: slow.triples(8, draw)) / 8 * BATCH
         measured = seconds(lambda draw=draw: plain.correlations(network, slow, 256, draw)) * 2048 / 256
         parts[name] = STEPS * (sampled + step_seconds) + measured
-    experiment = replace(USUAL, seeds=32, epochs=1)
-    start = time.perf_counter()
-    run(replace(experiment, epochs=0), device="cpu")
-    set_up = time.perf_counter() - start
-    start = time.perf_counter()
-    run(experiment, device="cpu")
-    fast = (time.perf_counter() - start - set_up) / experiment.seeds
+    experiment = replace(USUAL, seeds=32)
+    set_up, whole = (
+        seconds(lambda epochs=epochs: run(replace(experiment, epochs=epochs), device="cpu"), 3)
+        for epochs in (0, 1)
+    )
+    fast = (whole - set_up) / experiment.seeds
     return {
         "seconds an epoch and seed": fast,
         **{f"seconds an epoch, baseline by {name}": value for name, value in parts.items()},

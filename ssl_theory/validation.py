@@ -59,6 +59,11 @@ def require_same_kind(name: str, value: Tensor, other_name: str, other: Tensor) 
     """
     if value.dtype != other.dtype:
         raise TypeError(f"{name} must have the dtype of {other_name}, {other.dtype}, got {value.dtype}")
+    require_same_device(name, value, other_name, other)
+
+
+def require_same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    """Raise ValueError unless both tensors are on one device; arguments as in `require_same_kind`."""
     if value.device != other.device:
         raise ValueError(f"{name} must be on the device of {other_name}, {other.device}, got {value.device}")
 

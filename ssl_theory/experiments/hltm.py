@@ -37,7 +37,6 @@ Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "cosine"]
 EnsembleLoss = Callable[[Tensor, Tensor], Tensor]
 
-CACHED = 2**20  # activations of a level-by-level pass that a processor keeps near, as measured
 CEILING_DRAWS = 4  # times `evaluation`
 
 
@@ -135,7 +134,7 @@ def run(
     Args:
         experiment: What to run.
         device: As for `resolve_device`.
-        together: Seeds trained at once; None for as many as suit the device (see `seeds_at_once`). A seed's
+        together: Seeds trained at once; None for as many as fit (see `seeds_at_once`). A seed's
             tree and first weights do not depend on it, but the batches do: the seeds of a group share a
             stream of random numbers.
         checkpoint: Base name of checkpoints, one file for each group of seeds; a run that was stopped goes on
@@ -171,7 +170,7 @@ def run(
 
 
 def seeds_at_once(experiment: TreeExperiment, device: torch.device) -> int:
-    """Return how many seeds to train together: all that fit on a GPU, on the CPU as many as its caches like.
+    """Return how many seeds to train together: all that fit, since a step costs little more for many.
 
     Args:
         experiment: What is to be run.
@@ -189,10 +188,7 @@ def seeds_at_once(experiment: TreeExperiment, device: torch.device) -> int:
             f"a seed of this experiment takes about {need / 2**20:.0f} MiB and {device} has "
             f"{free / 2**20:.0f} MiB left: lower the depth, width, batch or evaluation"
         )
-    fit = max(1, free // (2 * need))
-    if device.type == "cpu":
-        fit = min(fit, max(1, CACHED // (3 * experiment.batch * experiment.nodes[1] * experiment.width)))
-    return int(min(experiment.seeds, fit))
+    return int(min(experiment.seeds, max(1, free // (2 * need))))
 
 
 def bytes_per_seed(experiment: TreeExperiment, device: torch.device) -> int:
@@ -205,7 +201,7 @@ def bytes_per_seed(experiment: TreeExperiment, device: torch.device) -> int:
         return 3 * triples * (8 * nodes + 12 * neurons)
 
     beliefs = CEILING_DRAWS * draws * nodes * 80
-    jacobians = 12 * neurons * experiment.width * chunk_of(device) + 8 * neurons * experiment.width * fan
+    jacobians = 12 * neurons * experiment.width * chunk_of(device, 1) + 8 * neurons * experiment.width * fan
     measured = 8 * draws * nodes + max(beliefs, 16 * draws * neurons + jacobians, step(draws // 2))
     return measured + step(experiment.batch) + 24 * neurons * fan
 
@@ -217,9 +213,9 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def chunk_of(device: torch.device) -> int:
+def chunk_of(device: torch.device, seeds: int) -> int:
     """Return how many draws Jacobians are worked out for at once: few suit caches, many a GPU."""
-    return 256 if device.type == "cpu" else 2048
+    return min(256, max(64, 4096 // seeds)) if device.type == "cpu" else 2048
 
 
 def level_table(rows: pd.DataFrame, value: str = "correlation", *, epochs: tuple[int, ...]) -> pd.DataFrame:
@@ -328,15 +324,16 @@ class _Group:
 
     def batch_loss(self, count: int) -> Float[Tensor, " S"]:
         states = self.trees.triples(count, generator=self.generator, dtype=torch.uint8).states
-        pixels = states.mT[:, span(self.trees.leaves)].to(torch.float32)
-        anchor, positive, negative = self.net(pixels).unflatten(-1, (3, count)).unbind(-2)
-        return self.loss(_distance(anchor, positive), _distance(anchor, negative))
+        pixels = states.mT[:, span(self.trees.leaves)].view(torch.bool)
+        anchor, others = self.net(pixels).unflatten(-1, (3, count)).split((1, 2), -2)
+        r_pos, r_neg = ((others - anchor).square().sum(1) / 2.0).unbind(1)
+        return self.loss(r_pos, r_neg)
 
     def measure(self, step: int) -> Mapping[str, Any]:
         with torch.no_grad():
             trace = self.net.trace(self.states[:, list(self.trees.leaves)])
-            correlation = best_correlations(self.net, trace, self.states)
-            belief = best_correlations(self.net, trace, self.beliefs)
+            targets = torch.stack([self.states, self.beliefs])
+            correlation, belief = best_correlations(self.net, trace, targets)
         operators = [self.operators(half) for half in torch.tensor_split(self.states, 2, -1)]
         levels = torch.tensor([self.trees.topology.depths[v] for v in self.inner], device=self.device)
         return {
@@ -353,9 +350,8 @@ class _Group:
         contrast = sample_contrast(states[:, 0].long(), states.dtype)
         pixels = states[:, list(self.trees.leaves)]
         leading = leading_loss(self.experiment.loss, self.experiment.temperature)
-        return node_operators(
-            self.net, pixels, contrast, self.trees.root_polarity, leading, chunk=chunk_of(self.device)
-        )
+        chunk = chunk_of(self.device, len(self.seeds))
+        return node_operators(self.net, pixels, contrast, self.trees.root_polarity, leading, chunk=chunk)
 
     def compare(self, operators: list[NodeOperators]) -> dict[str, Tensor]:
         """Return inner products of the measured and the leading update, from two independent halves each."""
@@ -439,10 +435,6 @@ OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
 }
-
-
-def _distance(left: Tensor, right: Tensor) -> Tensor:
-    return 0.5 * (left - right).square().sum(1)
 
 
 def _require_one_of(name: str, value: str, allowed: Collection[str]) -> None:

@@ -24,27 +24,29 @@ class Ceilings(NamedTuple):
 
 @torch.no_grad()
 def best_correlations(
-    net: TreeNetwork, trace: Trace, targets: Shaped[Tensor, "S nodes batch"]
-) -> Float[Tensor, "S inner"]:
+    net: TreeNetwork, trace: Trace, targets: Shaped[Tensor, "*kinds S nodes batch"]
+) -> Float[Tensor, "*kinds S inner"]:
     """Return, for every inner node, the largest |Pearson correlation| of its neurons with its target.
 
     Args:
         net: The networks.
         trace: Their pass over a sample.
-        targets: One number per node and draw: the latent's state, or the belief in it.
+        targets: One number per node and draw: the latent's state, or the belief in it. Several kinds of
+            targets may be stacked in front.
 
     Returns:
         In the order of `topology.inner`; a neuron or target that does not vary counts as 0.
     """
-    columns = {}
+    kinds, columns = targets.shape[:-3], {}
+    targets = targets.reshape(-1, *targets.shape[-3:])
     for index, level in enumerate(net.levels):
         values = torch.relu(trace.pre_activations[index]) if index else trace.output
-        neurons = values.view(net.seeds, len(level.nodes), level.width, values.shape[-1])
-        target = targets[:, list(level.nodes)].to(values.dtype).unsqueeze(-1)
-        products = _standardised(neurons) @ _standardised(target.mT).mT
-        best = products.squeeze(-1).abs().amax(-1)
-        columns.update({node: best[:, place] for place, node in enumerate(level.nodes)})
-    return torch.stack([columns[node] for node in net.topology.inner], 1)
+        neurons, sizes = _centred(values.view(net.seeds, len(level.nodes), level.width, -1))
+        wanted, spreads = _centred(targets[:, :, list(level.nodes)].to(values.dtype))
+        products = neurons @ (wanted * spreads).permute(1, 2, 3, 0) * sizes  # (S, nodes, width, kinds)
+        best = products.abs().amax(2).movedim(-1, 0)
+        columns.update({node: best[..., place] for place, node in enumerate(level.nodes)})
+    return torch.stack([columns[node] for node in net.topology.inner], -1).reshape(*kinds, net.seeds, -1)
 
 
 def belief_ceilings(model: LatentModel, draws: int, *, generator: torch.Generator) -> Ceilings:
@@ -97,9 +99,10 @@ def _ceilings(model: LatentModel, square: Tensor, error: Tensor) -> Ceilings:
     return Ceilings(value, torch.where(slope > 0.0, error / torch.where(slope > 0.0, slope, 1.0), 0.0))
 
 
-def _standardised(values: Tensor) -> Tensor:
-    """Return values of mean 0 and sum of squares 1 along the last dimension; 0 where they do not vary."""
-    centred = values - values.mean(-1, keepdim=True)
-    norm = centred.norm(dim=-1, keepdim=True)
-    varies = norm > torch.finfo(values.dtype).eps * values.norm(dim=-1, keepdim=True)
-    return torch.where(varies, centred / torch.where(varies, norm, 1.0), 0.0)
+def _centred(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values of mean 0 along the last dimension, and 1 over their norm; 0 where they do not vary."""
+    mean = values.mean(-1, keepdim=True)
+    centred = values - mean
+    norm = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
+    varies = norm > torch.finfo(values.dtype).eps * values.shape[-1] ** 0.5 * mean.abs()
+    return centred, torch.where(varies, 1.0 / torch.where(varies, norm, 1.0), 0.0)

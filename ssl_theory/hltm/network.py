@@ -7,7 +7,8 @@ that holds its pixel:
 
 Tensors have the seeds first and the batch last. A level is one array (seeds·nodes, neurons, batch): putting
 the children of a node side by side is then a reshape, and all nodes and seeds of a level are one batched
-matrix product. Where nodes of a level differ in size they are padded by zeros, which stay zeros.
+matrix product. Where nodes of a level differ in size they are padded by zeros, which stay zeros. A node
+above few binary pixels sees few patterns, so that a large batch is worked out there pattern by pattern.
 
 Source: Tian, Yu, Chen and Ganguli, arXiv:2010.00578, on networks for the hierarchical latent tree model.
 """
@@ -18,11 +19,12 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_theory.hltm.model import LatentModel
+from ssl_theory.hltm.patterns import all_patterns, pattern_codes, pattern_level
 from ssl_theory.hltm.topology import Topology
 from ssl_theory.hltm.wiring import Level, check_widths, wire
 from ssl_theory.validation import (
@@ -31,6 +33,7 @@ from ssl_theory.validation import (
     require_integer,
     require_rank,
     require_real,
+    require_same_device,
     require_same_kind,
 )
 
@@ -183,25 +186,64 @@ class TreeNetwork(nn.Module):
         sizes = tuple(level.widths for level in self.levels)
         return self.topology.parents, sizes, self.biases is not None, self.normalise
 
-    def forward(self, leaves: Float[Tensor, "S leaves batch"]) -> Float[Tensor, "S n_L batch"]:
+    def forward(
+        self, leaves: Float[Tensor, "S leaves batch"] | Bool[Tensor, "S leaves batch"]
+    ) -> Float[Tensor, "S n_L batch"]:
         """Return f_L.
 
         Args:
-            leaves: Pixels, in the order of `topology.leaves`, shape (S, leaves, batch), of the weights'
-                dtype and device.
+            leaves: Pixels, in the order of `topology.leaves`, shape (S, leaves, batch), on the weights'
+                device and of their dtype. Binary pixels may be bool, which is faster: a pattern that many
+                columns share is worked out once.
 
         Returns:
             The neurons of the root, shape (S, |N_0|, batch).
 
         Raises:
-            TypeError: If the pixels are no float tensor of the weights' dtype.
+            TypeError: If the pixels are neither bool nor of the weights' dtype.
             ValueError: If their shape or device is wrong.
         """
         self._check_leaves(leaves)
-        below = None
-        for index in reversed(range(1, len(self.levels))):
-            below = self._combine(index, self._read(self.levels[index], below, leaves)).relu_()
-        return self._top(self._combine(0, self._read(self.levels[0], below, leaves)))
+        if leaves.dtype == torch.bool:
+            index, count = pattern_level(self.levels, leaves.shape[1], leaves.shape[-1])
+            if count:
+                return self._top(self._ascend(self._looked_up(leaves, index, count), index, 0, leaves))
+            leaves = leaves.to(self.weights[0].dtype)
+        return self._top(self._ascend(*self._lowest(leaves), 0, leaves))
+
+    def _lowest(self, leaves: Tensor) -> tuple[Tensor, int]:
+        """Return f̃ of the last level, and which it is."""
+        last = len(self.levels) - 1
+        return self._combine(last, self._read(self.levels[last], None, leaves)), last
+
+    def _ascend(self, pre_activation: Tensor, start: int, end: int, leaves: Tensor) -> Tensor:
+        """Return f̃ of the level `end`, given that of the level `start`, which is overwritten."""
+        for index in reversed(range(end, start)):
+            inputs = self._read(self.levels[index], pre_activation.relu_(), leaves)
+            pre_activation = self._combine(index, inputs)
+        return pre_activation
+
+    def _looked_up(self, leaves: Bool[Tensor, "S leaves batch"], index: int, count: int) -> Tensor:
+        """Return f̃ of a level whose nodes' children have `count` leaves below them each.
+
+        What a child adds to f̃_μ is worked out for each pattern of its leaves, then looked up.
+        """
+        below, weight = self.levels[index + 1], self.weights[index]
+        nodes, neurons, children = (
+            len(weight),
+            weight.shape[1],
+            len(below.nodes) // len(self.levels[index].nodes),
+        )
+        patterns = all_patterns(count, len(below.nodes), weight.dtype, leaves.device)
+        patterns = patterns.expand(self.seeds, -1, -1)
+        values = self._ascend(*self._lowest(patterns), index + 1, patterns).relu_()
+        parts = weight.view(nodes, neurons, children, below.width).transpose(1, 2).flatten(0, 1)
+        tables = torch.bmm(parts, values).view(nodes, children, neurons, -1).unbind(1)
+        codes = pattern_codes(leaves, count).view(nodes, children, 1, -1).expand(-1, -1, neurons, -1)
+        total, *others = (t.gather(2, c) for t, c in zip(tables, codes.unbind(1), strict=True))
+        for other in others:
+            total += other
+        return total if self.biases is None else total.add_(self.biases[index])
 
     def trace(self, leaves: Float[Tensor, "S leaves batch"]) -> Trace:
         """Return what every node reads and computes; arguments and errors as in `forward`."""
@@ -229,7 +271,7 @@ class TreeNetwork(nn.Module):
             rows = self._write_back(level, back)
             pre = trace.pre_activations[index + 1]
             gate = (pre > 0).to(pre.dtype).unsqueeze(2)
-            result.append(rows.reshape(*pre.shape[:2], result[0].shape[2], pre.shape[-1]) * gate)
+            result.append(rows.reshape(*pre.shape[:2], result[0].shape[2], pre.shape[-1]).mul_(gate))
         return result
 
     def weight(self, node: int) -> Float[Tensor, "S width fan"]:
@@ -310,8 +352,11 @@ class TreeNetwork(nn.Module):
         return jacobian
 
     def _check_leaves(self, leaves: Tensor) -> None:
-        require_float_tensor("leaves", leaves)
-        require_same_kind("leaves", leaves, "the weights", self.weights[0])
+        if isinstance(leaves, Tensor) and leaves.dtype == torch.bool:
+            require_same_device("leaves", leaves, "the weights", self.weights[0])
+        else:
+            require_float_tensor("leaves", leaves)
+            require_same_kind("leaves", leaves, "the weights", self.weights[0])
         expected = (self.seeds, len(self.topology.leaves))
         if leaves.ndim != 3 or leaves.shape[:2] != expected:
             raise ValueError(

@@ -72,7 +72,7 @@ def flip_thresholds(
 
     For a dither uniform in [0, 1) the mean of that rounded probability is p.
     """
-    return (torch.floor(probability * WORD + dither) - WORD // 2).to(torch.int16)
+    return torch.add(dither, probability, alpha=WORD).floor_().sub_(WORD // 2).to(torch.int16)
 
 
 def random_words(shape: Sequence[int], generator: torch.Generator) -> Int[Tensor, "..."]:

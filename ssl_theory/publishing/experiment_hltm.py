@@ -49,7 +49,7 @@ def add_hltm(kinds: Any) -> None:
     parser.add_argument("--no-bias", action="store_true", help="networks without biases")
     parser.add_argument("--no-normalise", action="store_true", help="outputs that are not normalised")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index>")
-    parser.add_argument("--together", type=int, help="seeds trained at once; else as many as suit the device")
+    parser.add_argument("--together", type=int, help="seeds trained at once; else as many as fit")
     parser.add_argument("--compile", help="mode of torch.compile, such as default")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="CSV file of the table, continued if it is there"

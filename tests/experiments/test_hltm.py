@@ -251,11 +251,3 @@ def test_seeds_that_do_not_fit_are_split(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(hltm, "free_bytes", lambda _: 1000)
     with pytest.raises(MemoryError, match="lower the depth, width, batch or evaluation"):
         run(TINY, device="cpu")
-
-
-def test_on_the_processor_large_networks_are_trained_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(hltm, "free_bytes", lambda _: 2**40)
-    sizes = [seeds_at_once(TreeExperiment(width=width), cpu) for width in (2, 5, 10)]
-    assert sizes == sorted(sizes, reverse=True)
-    assert seeds_at_once(TreeExperiment(depth=9), cpu) == 1

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ssl_theory.checks import relative_error
 from ssl_theory.hltm import LatentTree, Topology, TreeNetwork, reference
+from ssl_theory.hltm.patterns import all_patterns, pattern_codes, pattern_level
 from tests.hltm.cases import networks, random_pixels, seeds
 
 TOL = 1e-12
@@ -149,6 +150,71 @@ def test_initialisation(init: Any, generator: torch.Generator) -> None:
         assert abs(float(deviation)) < 6.0
         biases = biases_of(net)[node].detach()
         assert float(biases.abs().max()) <= (0.0 if init == "uniform" else bound)
+
+
+def bits(net: TreeNetwork, batch: int, seed: int) -> torch.Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.rand(net.seeds, len(net.topology.leaves), batch, generator=g) < 0.5
+
+
+def output_and_gradients(net: TreeNetwork, pixels: torch.Tensor) -> list[torch.Tensor]:
+    output = net(pixels)
+    pull = torch.linspace(-1.0, 1.0, output.numel(), dtype=output.dtype).view_as(output)
+    return [output, *torch.autograd.grad((output * pull).sum(), list(net.parameters()))]
+
+
+def assert_same_by_pattern(net: TreeNetwork, batch: int, seed: int) -> None:
+    states = bits(net, batch, seed)
+    by_pattern, plain = (output_and_gradients(net, x) for x in (states, states.double()))
+    for ours, theirs in zip(by_pattern, plain, strict=True):
+        assert relative_error(ours, theirs) < TOL
+
+
+@given(networks(), st.sampled_from([1, 16, 40]), seeds)
+def test_bool_pixels_on_any_tree(case: Case, batch: int, seed: int) -> None:
+    assert_same_by_pattern(case[1], batch, seed)
+
+
+REGULAR = [
+    (2, 2, 31, 0),
+    (2, 2, 32, 2),
+    (3, 2, 128, 4),
+    (4, 2, 128, 4),
+    (4, 2, 2048, 8),
+    (2, 3, 64, 3),
+    (3, 1, 16, 1),
+]
+
+
+@pytest.mark.parametrize(("depth", "branching", "batch", "shared"), REGULAR)
+@pytest.mark.parametrize("bias", [True, False])
+def test_patterns_that_columns_share_are_looked_up(
+    depth: int, branching: int, batch: int, shared: int, bias: bool, generator: torch.Generator
+) -> None:
+    tree = Topology.regular(depth, branching)
+    net = TreeNetwork.random(
+        tree, 3, seeds=2, init="standard", bias=bias, normalise=True, generator=generator
+    )
+    index, count = pattern_level(net.levels, len(tree.leaves), batch)
+    assert count == shared
+    assert not count or branching ** (depth - index - 1) == count
+    assert_same_by_pattern(net, batch, 5)
+
+
+@pytest.mark.parametrize("parents", [[-1, 0, 0, 1, 1, 2], [-1, 0, 0, 1, 1], [-1, 0, 0, 1, 2, 2]])
+def test_nodes_that_differ_are_not_looked_up(parents: list[int], generator: torch.Generator) -> None:
+    net = TreeNetwork.random(parents, 2, generator=generator)
+    assert pattern_level(net.levels, len(net.topology.leaves), 10**6) == (0, 0)
+
+
+def test_patterns_are_binary_digits() -> None:
+    patterns = all_patterns(3, 2, torch.float64, torch.device("cpu"))
+    assert patterns.tolist() == [[k >> place & 1 for k in range(8)] for place in (0, 1, 2)] * 2
+    states = torch.rand(2, 6, 50, generator=torch.Generator().manual_seed(0)) < 0.5
+    codes = pattern_codes(states, 3)
+    for node in (0, 1):
+        seen = patterns[:3, codes[:, node]].movedim(0, 1)
+        assert torch.equal(seen.bool(), states[:, 3 * node : 3 * node + 3])
 
 
 def test_normalised_top_at_zero_output(generator: torch.Generator) -> None:
