@@ -26,7 +26,7 @@ def covariance_loss(
     Args:
         outputs: f_L of every view, shape (N, A, n_L), differentiable.
         loss: The loss whose ξ̄ is used.
-        negatives: H.
+        negatives: H, how many negatives an anchor has.
 
     Returns:
         A scalar; its gradient does not flow through ξ̄.

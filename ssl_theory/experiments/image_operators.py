@@ -117,8 +117,8 @@ def fixed_views(run: ImageRun, objects: int, copies: int) -> Float[Tensor, "N A 
 
     Args:
         run: Whose data and seed to use.
-        objects: N.
-        copies: A.
+        objects: N, how many objects.
+        copies: A, how many views of each.
 
     Returns:
         Shape (N, A, C, h, w).

@@ -90,7 +90,7 @@ def expected_loss(
         net: The network.
         views: Finite view set, shape (N, A, n_0).
         loss: The loss.
-        negatives: H.
+        negatives: H, how many negatives an anchor has.
 
     Returns:
         A scalar tensor.

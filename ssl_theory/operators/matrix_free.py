@@ -105,7 +105,7 @@ def linear_operator(
         layer: l, from 1 to L.
         part: "exact", "leading", "between" or "within".
         loss: The loss of the exact and the leading part.
-        negatives: H.
+        negatives: H, how many negatives an anchor has.
         memory_limit: Bytes that activations, gates, pair weights and work space may take. Activations
             and gates are kept between products if the limit holds them, else computed anew.
 

@@ -40,7 +40,7 @@ def module_operator(
         views: Finite view set, shape (N, A, ...), with the dtype and device of the weights.
         part: "between", "within", "leading" or "exact".
         loss: The loss of the exact and the leading part.
-        negatives: H.
+        negatives: H, how many negatives an anchor has.
         batch_size: How many views go through the module at a time; bounds the memory.
 
     Returns:

@@ -86,7 +86,7 @@ def gram_spectrum(
         layer: l, from 1 to L.
         part: "exact", "leading", "between" or "within".
         loss: The loss of the exact and the leading part.
-        negatives: H.
+        negatives: H, how many negatives an anchor has.
         block: How many mean connections are held at a time, each of n_l·n_{l-1}·n_L numbers.
 
     Returns:

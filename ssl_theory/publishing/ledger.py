@@ -160,7 +160,7 @@ def _summary(entries: list[Entry], here: list[str]) -> str:
     lines += f": {parts}." if parts else "."
     lines += f" All ran in {here[0]}." if len(here) == 1 else ""
     lines += (
-        ' The same records <a href="ledger.json">for machines</a>: a JSON list with an object for each check.'
+        ' The same records <a href="ledger.json">for machines</a>: a JSON list with an entry for each check.'
     )
     return lines
 

@@ -10,15 +10,11 @@ from itertools import pairwise
 from ssl_theory.checks import Theorem, theorems
 from ssl_theory.publishing.catalogue import Chapter
 
-BOX, HIGH, GAP, LANE, DROP = (
-    156.0,
-    68.0,
-    14.0,
-    10.0,
-    46.0,
-)  # pixels: a box, its height, gaps, a passing arrow, a drop
+BOX, HIGH, GAP, LANE, DROP = 128.0, 82.0, 10.0, 8.0, 46.0
+# pixels: a box, its height, gaps, a passing arrow, a drop
 ROW = 26  # pixels between two lines of the list
-LETTERS = 22  # in a line of a box
+LETTERS, LINES = 19, 4  # of a title in a box
+LETTERS_OF_LINE = 48  # of the list, id and title
 WIDEST = 4  # boxes side by side, as many as a column of text has room for
 
 # An arrow stands out while one of its ends is pointed at or has the focus.
@@ -197,8 +193,8 @@ def _arrow(path: Sequence[str], place: Mapping[str, Point]) -> str:
 
 
 def _box(theorem: Theorem, chapter: Chapter, x: float, y: float) -> str:
-    lines = textwrap.wrap(theorem.title, LETTERS, max_lines=3, placeholder=" …")
-    first = y + 18 + 7 * (3 - len(lines))
+    lines = textwrap.wrap(theorem.title, LETTERS, max_lines=LINES, placeholder=" …")
+    first = y + 18 + 7 * (LINES - len(lines))
     texts = [f'<text class="name" x="{x:.0f}" y="{first:.0f}">{html.escape(theorem.id)}</text>']
     texts += [
         f'<text x="{x:.0f}" y="{first + 14 * place:.0f}">{html.escape(line)}</text>'
@@ -223,7 +219,7 @@ def _reach(height: int) -> float:
 
 def _line(theorem: Theorem, chapter: Chapter, left: float, y: int) -> str:
     main = theorem.id == family(theorem.id)
-    title = textwrap.shorten(theorem.title, 44, placeholder=" …")
+    title = textwrap.shorten(theorem.title, LETTERS_OF_LINE - len(theorem.id), placeholder=" …")
     name = f'<tspan class="name">{html.escape(theorem.id)}</tspan>'
     mark = f'<circle cx="{left:.0f}" cy="{y}" r="{5 if main else 3.5}"/>'
     text = f'<text x="{left + 12:.0f}" y="{y + 4}">{name} {html.escape(title)}</text>'
