@@ -205,7 +205,7 @@ class TreeNetwork(nn.Module):
         """
         self._check_leaves(leaves)
         if leaves.dtype == torch.bool:
-            index, count = pattern_level(self.levels, leaves.shape[1], leaves.shape[-1])
+            index, count = pattern_level(self.levels, *leaves.shape)
             if count:
                 return self._top(self._ascend(self._looked_up(leaves, index, count), index, 0, leaves))
             leaves = leaves.to(self.weights[0].dtype)

@@ -12,27 +12,31 @@ from torch import Tensor
 from ssl_theory.hltm.wiring import Level
 
 MOST = 8  # pixels whose pattern fits a byte
-SHARED_BY = 8  # columns to a pattern at least; with fewer, looking patterns up costs what it saves
+# Below these, looking patterns up costs what it saves.
+SHARED_BY = 8  # columns to a pattern
+VALUES = 2**18  # of neurons of a level
 
 
-def pattern_level(levels: Sequence[Level], leaves: int, batch: int) -> tuple[int, int]:
+def pattern_level(levels: Sequence[Level], seeds: int, leaves: int, batch: int) -> tuple[int, int]:
     """Return the highest level whose nodes' children have few patterns for a batch, and a child's leaves.
 
     Args:
         levels: Of a network, the root's first.
+        seeds: Number of networks.
         leaves: Number of pixels.
         batch: Number of columns.
 
     Returns:
         The level and the number of leaves below each child of its nodes. That number is 0 if there is no such
-        level, or if nodes of a level differ, so that their patterns do, too.
+        level, if it would not pay, or if nodes of a level differ, so that their patterns do, too.
     """
     alike = all(level.gather is None for level in levels)
     if alike and all(level.leaf_rows == slice(0, 0) for level in levels[:-1]):
         for index, level in enumerate(levels[1:]):
             below = leaves // len(level.nodes)
             if below <= MOST and SHARED_BY * 2**below <= batch:
-                return index, below
+                values = seeds * len(level.nodes) * level.width * batch
+                return (index, below) if values >= VALUES else (0, 0)
     return 0, 0
 
 

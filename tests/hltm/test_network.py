@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_theory.checks import relative_error
-from ssl_theory.hltm import LatentTree, Topology, TreeNetwork, reference
+from ssl_theory.hltm import LatentTree, Topology, TreeNetwork, patterns, reference
 from ssl_theory.hltm.patterns import all_patterns, pattern_codes, pattern_level
 from tests.hltm.cases import networks, random_pixels, seeds
 
@@ -165,7 +166,8 @@ def output_and_gradients(net: TreeNetwork, pixels: torch.Tensor) -> list[torch.T
 
 def assert_same_by_pattern(net: TreeNetwork, batch: int, seed: int) -> None:
     states = bits(net, batch, seed)
-    by_pattern, plain = (output_and_gradients(net, x) for x in (states, states.double()))
+    with mock.patch.object(patterns, "VALUES", 0):
+        by_pattern, plain = (output_and_gradients(net, x) for x in (states, states.double()))
     for ours, theirs in zip(by_pattern, plain, strict=True):
         assert relative_error(ours, theirs) < TOL
 
@@ -195,7 +197,8 @@ def test_patterns_that_columns_share_are_looked_up(
     net = TreeNetwork.random(
         tree, 3, seeds=2, init="standard", bias=bias, normalise=True, generator=generator
     )
-    index, count = pattern_level(net.levels, len(tree.leaves), batch)
+    with mock.patch.object(patterns, "VALUES", 0):
+        index, count = pattern_level(net.levels, 2, len(tree.leaves), batch)
     assert count == shared
     assert not count or branching ** (depth - index - 1) == count
     assert_same_by_pattern(net, batch, 5)
@@ -204,16 +207,22 @@ def test_patterns_that_columns_share_are_looked_up(
 @pytest.mark.parametrize("parents", [[-1, 0, 0, 1, 1, 2], [-1, 0, 0, 1, 1], [-1, 0, 0, 1, 2, 2]])
 def test_nodes_that_differ_are_not_looked_up(parents: list[int], generator: torch.Generator) -> None:
     net = TreeNetwork.random(parents, 2, generator=generator)
-    assert pattern_level(net.levels, len(net.topology.leaves), 10**6) == (0, 0)
+    assert pattern_level(net.levels, 10**6, len(net.topology.leaves), 10**6) == (0, 0)
+
+
+def test_small_networks_look_nothing_up(generator: torch.Generator) -> None:
+    net = TreeNetwork.random(Topology.regular(5, 2), 10, generator=generator)
+    assert pattern_level(net.levels, 1, 32, 384) == (0, 0)
+    assert pattern_level(net.levels, 32, 32, 384) == (2, 4)
 
 
 def test_patterns_are_binary_digits() -> None:
-    patterns = all_patterns(3, 2, torch.float64, torch.device("cpu"))
-    assert patterns.tolist() == [[k >> place & 1 for k in range(8)] for place in (0, 1, 2)] * 2
+    every = all_patterns(3, 2, torch.float64, torch.device("cpu"))
+    assert every.tolist() == [[k >> place & 1 for k in range(8)] for place in (0, 1, 2)] * 2
     states = torch.rand(2, 6, 50, generator=torch.Generator().manual_seed(0)) < 0.5
     codes = pattern_codes(states, 3)
     for node in (0, 1):
-        seen = patterns[:3, codes[:, node]].movedim(0, 1)
+        seen = every[:3, codes[:, node]].movedim(0, 1)
         assert torch.equal(seen.bool(), states[:, 3 * node : 3 * node + 3])
 
 
