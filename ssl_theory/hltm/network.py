@@ -229,11 +229,7 @@ class TreeNetwork(nn.Module):
         What a child adds to f̃_μ is worked out for each pattern of its leaves, then looked up.
         """
         below, weight = self.levels[index + 1], self.weights[index]
-        nodes, neurons, children = (
-            len(weight),
-            weight.shape[1],
-            len(below.nodes) // len(self.levels[index].nodes),
-        )
+        (nodes, neurons), children = weight.shape[:2], len(below.nodes) // len(self.levels[index].nodes)
         patterns = all_patterns(count, len(below.nodes), weight.dtype, leaves.device)
         patterns = patterns.expand(self.seeds, -1, -1)
         values = self._ascend(*self._lowest(patterns), index + 1, patterns).relu_()
