@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ssl_theory.experiments.hltm import ensemble_loss
+from ssl_theory.experiments.trees import ensemble_loss
 from ssl_theory.hltm import ExactTree, LatentTree, TreeNetwork, node_operators
 from ssl_theory.losses import SimpleContrastive, nt_xent
 

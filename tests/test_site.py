@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from ssl_theory.checks import theorems
-from ssl_theory.widgets import _NO_SCRIPT, _SCRIPT
+from ssl_theory.display.widgets import _NO_SCRIPT, _SCRIPT
 from tests.browser import (
     Visit,
     broken_links,

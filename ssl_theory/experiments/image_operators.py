@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_theory.checkpoints import atomic_write
 from ssl_theory.experiments.images import ImageExperiment, ImageRun
 from ssl_theory.networks import vec
 from ssl_theory.operators import WeightOperator, module_operator, top_eigenvalues
+from ssl_theory.training.checkpoints import atomic_write
 from ssl_theory.validation import require_integer
 
 LAYERS = {

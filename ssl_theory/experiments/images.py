@@ -22,9 +22,6 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from ssl_theory import distributed
-from ssl_theory.covariance_loss import two_view_covariance_loss
-from ssl_theory.devices import resolve_device
 from ssl_theory.images import (
     ConvEncoder,
     DigitViews,
@@ -45,8 +42,9 @@ from ssl_theory.losses import (
     SoftTriplet,
     half_squared_distances,
     nt_xent,
+    two_view_covariance_loss,
 )
-from ssl_theory.training import Precision, fit
+from ssl_theory.training import Precision, distributed, fit, resolve_device
 from ssl_theory.validation import require_integer, require_real
 
 LossName = Literal["infonce", "simple", "triplet", "covariance", "covariance-plain"]

@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ssl_theory.checkpoints import atomic_write
-from ssl_theory.devices import resolve_device
-from ssl_theory.experiments.hltm import TreeExperiment, explained, level_table, run
+from ssl_theory.experiments.trees import TreeExperiment, explained, level_table, run
+from ssl_theory.training import resolve_device
+from ssl_theory.training.checkpoints import atomic_write
 
 MOMENTS = (0, 1, 2, 4, 8, 12, 16, 20)  # epochs that are stored
 POLARITIES, WIDTHS = (0.7, 0.8, 0.9), (2, 5, 10)

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from ssl_theory.devices import resolve_device
 from ssl_theory.images.archives import ARCHIVES, unpacked
+from ssl_theory.training import resolve_device
 from ssl_theory.validation import require_rank
 
 Name = Literal["digits", "cifar10", "stl10"]

@@ -8,8 +8,8 @@ from ssl_theory.operators.dense import (
     residue,
     within_variance,
 )
-from ssl_theory.operators.matrix_free import WeightOperator, linear_operator
 from ssl_theory.operators.modules import module_operator
+from ssl_theory.operators.networks import WeightOperator, linear_operator
 from ssl_theory.operators.spectra import gram_spectrum, top_eigenvalues
 
 __all__ = [

@@ -11,14 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
+from ssl_theory.losses.weights import enumerate_losses, negative_tuples, view_distances
 from ssl_theory.networks import ReLUNetwork
-from ssl_theory.operators.pairs import (
-    Part,
-    enumerate_losses,
-    form_of,
-    negative_tuples,
-    view_distances,
-)
+from ssl_theory.operators.pairs import Part, form_of
 from ssl_theory.views import as_views
 
 Views = Float[Tensor, "N A n_0"]

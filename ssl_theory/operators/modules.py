@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
 
 from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
-from ssl_theory.operators.matrix_free import WeightOperator, assemble
+from ssl_theory.operators.networks import WeightOperator, assemble
 from ssl_theory.operators.pairs import Part, form_of
 from ssl_theory.validation import require_finite, require_float_tensor, require_integer
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
 from ssl_theory.networks import ReLUNetwork, unvec
-from ssl_theory.operators.matrix_free import WeightOperator
+from ssl_theory.operators.networks import WeightOperator
 from ssl_theory.operators.pairs import Part, form_of
 from ssl_theory.validation import require_finite, require_integer
 from ssl_theory.views import as_views

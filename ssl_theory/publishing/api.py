@@ -44,7 +44,7 @@ ROOMS = (
         "Deep ReLU networks with their Jacobians and connections, and gradient flow on their weights.",
         ("networks", "flow"),
     ),
-    Room("losses", "Losses", "Contrastive losses and their pair weights.", ("losses", "covariance_loss")),
+    Room("losses", "Losses", "Contrastive losses and their pair weights.", ("losses",)),
     Room("views", "Views", "Objects and their augmentations.", ("views",)),
     Room(
         "operators",
@@ -63,7 +63,7 @@ ROOMS = (
         "training",
         "Training",
         "One training loop: devices, checkpoints, progress, several processes.",
-        ("training", "checkpoints", "history", "distributed", "devices", "nonfinite", "cuda_graphs"),
+        ("training",),
     ),
     Room("experiments", "Experiments", "What runs for minutes and leaves a table.", ("experiments",)),
     Room(
@@ -76,7 +76,7 @@ ROOMS = (
         "figures",
         "Figures and controls",
         "One look for all figures, and controls that work in the page and in Jupyter.",
-        ("figures", "tree_figures", "widgets"),
+        ("display",),
     ),
 )
 

@@ -11,7 +11,7 @@ from ssl_theory.publishing.errors import BuildError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ssl_theory.experiments.hltm import TreeExperiment
+    from ssl_theory.experiments.trees import TreeExperiment
 
 OPTIONS: dict[str, tuple[type, str]] = {
     "seeds": (int, "networks in each setting, each on a tree of its own"),
@@ -100,8 +100,8 @@ def latent_trees(options: argparse.Namespace) -> None:
 
 def _experiments(options: argparse.Namespace) -> dict[str, TreeExperiment]:
     """Return the settings asked for by name."""
-    from ssl_theory.experiments.hltm import TreeExperiment
     from ssl_theory.experiments.tree_tables import setting_name
+    from ssl_theory.experiments.trees import TreeExperiment
     from ssl_theory.validation import require_integer
 
     names = [name.replace("-", "_") for name in OPTIONS]

@@ -77,9 +77,8 @@ def images(options: argparse.Namespace) -> None:
     """
     import torch
 
-    from ssl_theory.devices import resolve_device
-    from ssl_theory.distributed import process_group, rank
-    from ssl_theory.training import NonFiniteError
+    from ssl_theory.training import NonFiniteError, resolve_device
+    from ssl_theory.training.distributed import process_group, rank
 
     experiments = _experiments(options)
     if options.precision not in ("full", "bfloat16"):

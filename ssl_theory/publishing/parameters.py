@@ -75,7 +75,7 @@ def _resolved(values: dict[str, Any]) -> dict[str, Any]:
         raise unknown("profile", profile, PROFILES)
     device = values.get("device", "cpu")
     if device != "cpu":
-        from ssl_theory.devices import resolve_device  # imports torch, which most commands do not need
+        from ssl_theory.training import resolve_device  # imports torch, which most commands do not need
 
         try:
             return values | {"device": str(resolve_device(device))}

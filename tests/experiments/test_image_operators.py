@@ -22,7 +22,7 @@ from ssl_theory.experiments.image_operators import (
     predicted_overlap,
 )
 from ssl_theory.experiments.images import ImageExperiment, run
-from ssl_theory.operators.matrix_free import WeightOperator
+from ssl_theory.operators.networks import WeightOperator
 
 TINY = ImageExperiment(
     channels=(3, 4), strides=(2, 2), hidden=6, outputs=3, batch=700, epochs=2, measure_every=1, copies=2

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_theory.checks import relative_error
-from ssl_theory.covariance_loss import two_view_covariance_loss
 from ssl_theory.experiments import images
 from ssl_theory.experiments.images import (
     ImageExperiment,
@@ -28,7 +27,7 @@ from ssl_theory.experiments.images import (
     pixels,
     run,
 )
-from ssl_theory.losses import InfoNCE, SimpleContrastive, SoftTriplet, nt_xent
+from ssl_theory.losses import InfoNCE, SimpleContrastive, SoftTriplet, nt_xent, two_view_covariance_loss
 
 TINY = ImageExperiment(
     channels=(4, 8), strides=(2, 2), hidden=8, outputs=4, batch=512, epochs=2, measure_every=1, copies=2

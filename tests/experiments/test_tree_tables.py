@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from ssl_theory.experiments import tree_tables
-from ssl_theory.experiments.hltm import TreeExperiment, run
 from ssl_theory.experiments.tree_tables import grid, level_summary, stored, tabulate, variations
+from ssl_theory.experiments.trees import TreeExperiment, run
 
 TINY = TreeExperiment(seeds=2, epochs=2, depth=2, width=2, steps=2, batch=8, evaluation=64)
 PAIR = {"one": TINY, "two": replace(TINY, width=3)}

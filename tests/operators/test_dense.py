@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ssl_theory import reference
 from ssl_theory.checks import relative_error
-from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive, SoftTriplet
+from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive, SoftTriplet, weights
 from ssl_theory.networks import ReLUNetwork, vec
 from ssl_theory.operators import (
     between_variance,
@@ -164,7 +164,7 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch, negati
     world = make_world([3, 3, 2], 3, 2, seed=4)
     arguments = (world.net, world.views, 1, InfoNCE(0.3), negatives)
     whole = covariance_operator(*arguments), expected_loss(world.net, world.views, *arguments[3:])
-    monkeypatch.setattr(pairs, "_CHUNK", 1)
+    monkeypatch.setattr(weights, "_CHUNK", 1)
     parts = covariance_operator(*arguments), expected_loss(world.net, world.views, *arguments[3:])
     assert all(relative_error(a, b) < TOL for a, b in zip(parts, whole, strict=True))
 

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import torch
 
-from ssl_theory.experiments import hltm, tree_tables
-from ssl_theory.experiments.hltm import TreeExperiment
+from ssl_theory.experiments import tree_tables, trees
 from ssl_theory.experiments.tree_tables import tabulate
+from ssl_theory.experiments.trees import TreeExperiment
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.experiment import add_experiment
 
@@ -61,7 +61,7 @@ def test_finished_settings_are_not_run_again(tmp_path: Path, monkeypatch: pytest
 
     def run(experiment: TreeExperiment, **how: Any) -> pd.DataFrame:
         ran.append(experiment.width)
-        return hltm.run(experiment, **how)
+        return trees.run(experiment, **how)
 
     monkeypatch.setattr(tree_tables, "run", run)
     call([*TINY, "--width", "2", "3", "-o", str(path)])
@@ -142,7 +142,7 @@ def test_a_run_that_cannot_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         call([*arguments, "--rate", "1e30", "--no-normalise"])
     with pytest.raises(BuildError, match="a seed of this experiment takes about"):
         call([*arguments, "--depth", "22"])
-    monkeypatch.setattr(hltm, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(trees, "free_bytes", lambda _: 1000)
     with pytest.raises(BuildError, match="lower the depth, width, batch or evaluation"):
         call([*arguments, "--width", "4"])
 

@@ -1,4 +1,4 @@
-"""What each of two processes runs in test_distributed.py: `python -m tests.two_processes FOLDER`."""
+"""What each of two processes runs in test_distributed.py: `python -m tests.training.two_processes FOLDER`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_theory import distributed
 from ssl_theory.losses import InfoNCE
-from ssl_theory.training import fit
+from ssl_theory.training import distributed, fit
 
 BATCH = 6
 

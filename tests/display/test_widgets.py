@@ -16,8 +16,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from ssl_theory import widgets
-from ssl_theory.figures import use_theme
+from ssl_theory.display import widgets
+from ssl_theory.display.figures import use_theme
 
 Shown = list[Any]
 

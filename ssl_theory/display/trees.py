@@ -14,7 +14,7 @@ from matplotlib.pyplot import subplots
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ssl_theory.figures import GREY, INK, to_array
+from ssl_theory.display.figures import GREY, INK, to_array
 from ssl_theory.hltm import Topology
 
 NODE, WIDEST = 150.0, 3.2  # area of a node and width of an edge of polarity ±1, in points

@@ -14,9 +14,9 @@ from hypothesis import given
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection, PathCollection
 
-from ssl_theory import figures
+from ssl_theory.display import figures
+from ssl_theory.display.trees import WIDEST, draw_tree, positions
 from ssl_theory.hltm import LatentTree, Topology
-from ssl_theory.tree_figures import WIDEST, draw_tree, positions
 from tests.hltm.cases import parent_lists
 
 

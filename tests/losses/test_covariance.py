@@ -8,11 +8,15 @@ from hypothesis import given, settings
 
 from ssl_theory import reference
 from ssl_theory.checks import relative_error
-from ssl_theory.covariance_loss import covariance_loss, two_view_covariance_loss
-from ssl_theory.losses import ContrastiveLoss, InfoNCE
+from ssl_theory.losses import (
+    ContrastiveLoss,
+    InfoNCE,
+    covariance_loss,
+    leading_weights,
+    two_view_covariance_loss,
+)
 from ssl_theory.networks import ReLUNetwork, vec
 from ssl_theory.operators import leading_operator
-from ssl_theory.operators.pairs import leading_weights
 from ssl_theory.reference import PairWeights
 from tests.cases import IDS, LOSSES, World, lists, make_world, trainable, worlds
 

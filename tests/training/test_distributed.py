@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from ssl_theory import distributed
 from ssl_theory.checks import relative_error
-from ssl_theory.training import CheckpointError
-from tests.two_processes import Run
+from ssl_theory.training import CheckpointError, distributed
+from tests.training.two_processes import Run
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         port = probe.getsockname()[1]
     started = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.two_processes", str(folder)],
+            [sys.executable, "-W", "error", "-m", "tests.training.two_processes", str(folder)],
             env={
                 **os.environ,  # and what torchrun sets:
                 "RANK": str(rank),

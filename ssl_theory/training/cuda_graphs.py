@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ssl_theory.checkpoints import random_state, restore_random_state
+from ssl_theory.training.checkpoints import random_state, restore_random_state
 
 WARM_UP = 3  # calls before recording, in which libraries make their plans and workspaces
 

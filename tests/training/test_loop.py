@@ -17,7 +17,7 @@ from ssl_theory.checks import relative_error
 from ssl_theory.losses import SimpleContrastive
 from ssl_theory.networks import ReLUNetwork
 from ssl_theory.training import CheckpointError, NonFiniteError, fit, resolve_device
-from tests.training_cases import STEPS, Case, same
+from tests.training.cases import STEPS, Case, same
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 
@@ -183,7 +183,7 @@ def test_a_second_interrupt_acts_at_once(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.training_cases import Case
+from tests.training.cases import Case
 
 real, calls = os.fsync, []
 

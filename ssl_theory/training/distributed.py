@@ -16,7 +16,7 @@ import torch.distributed as dist
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ssl_theory.devices import resolve_device
+from ssl_theory.training.devices import resolve_device
 
 T = TypeVar("T")
 

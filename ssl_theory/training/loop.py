@@ -24,8 +24,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from ssl_theory import distributed
-from ssl_theory.checkpoints import (
+from ssl_theory.training import distributed
+from ssl_theory.training.checkpoints import (
     CheckpointError,
     describe,
     load_checkpoint,
@@ -33,10 +33,10 @@ from ssl_theory.checkpoints import (
     restore_random_state,
     save_checkpoint,
 )
-from ssl_theory.cuda_graphs import record
-from ssl_theory.devices import resolve_device
-from ssl_theory.history import Row, column_means, rows_of
-from ssl_theory.nonfinite import NonFiniteError, Watch
+from ssl_theory.training.cuda_graphs import record
+from ssl_theory.training.devices import resolve_device
+from ssl_theory.training.history import Row, column_means, rows_of
+from ssl_theory.training.nonfinite import NonFiniteError, Watch
 from ssl_theory.validation import require_integer
 
 __all__ = ["CheckpointError", "NonFiniteError", "fit", "resolve_device"]
@@ -76,9 +76,9 @@ def fit(
     one does, if all randomness comes from `generators` or torch's global state. Ctrl-C lets the step finish
     and saves; a killed process loses what came after its last checkpoint.
 
-    Under torchrun every process calls this with its own share of the batch (see `ssl_theory.distributed`) and
-    the model wrapped in DistributedDataParallel; the first one writes the checkpoints, all read them, and
-    Ctrl-C acts at once.
+    Under torchrun every process calls this with its own share of the batch (see
+    `ssl_theory.training.distributed`) and the model wrapped in DistributedDataParallel; the first one writes
+    the checkpoints, all read them, and Ctrl-C acts at once.
 
     Args:
         model: Holds the parameters, on their device. For a `ReLUNetwork`, a ParameterList of clones of its

@@ -25,7 +25,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ssl_theory.figures import SVG_METADATA
+from ssl_theory.display.figures import SVG_METADATA
 
 STATIC_VARIABLE = "SSL_THEORY_STATIC"
 MAX_PICTURES = 60

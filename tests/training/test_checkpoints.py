@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl_theory import checkpoints
-from ssl_theory.checkpoints import CheckpointError, atomic_write, describe, load_checkpoint, save_checkpoint
+from ssl_theory.training import checkpoints
+from ssl_theory.training.checkpoints import (
+    CheckpointError,
+    atomic_write,
+    describe,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 STATE = {"description": {"a": "1"}, "tensor": torch.arange(300.0), "rows": [{"step": 0, "loss": 0.5}]}
 

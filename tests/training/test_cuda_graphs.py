@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_theory import cuda_graphs, training
-from ssl_theory.training import fit
+from ssl_theory.training import cuda_graphs, fit, loop
 
 
 class Recorder:
@@ -90,8 +89,8 @@ def test_a_recorded_run_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) ->
     def record(work: Callable[[], Tensor], *_: object) -> Callable[[], Tensor]:
         return lambda: work().clone()
 
-    monkeypatch.setattr(training, "record", record)
-    monkeypatch.setattr(training._Run, "use_graph", lambda run, _: setattr(run, "work", run.recorded))
+    monkeypatch.setattr(loop, "record", record)
+    monkeypatch.setattr(loop._Run, "use_graph", lambda run, _: setattr(run, "work", run.recorded))
     recorded, again = case(graph=True)
     assert rows.equals(again)
     for one, two in zip(plain.parameters(), recorded.parameters(), strict=True):
@@ -107,4 +106,4 @@ def test_where_no_graph_can_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None
         device = torch.device("cuda")
 
     with pytest.raises(ValueError, match="graph cannot record what compile='reduce-overhead' makes"):
-        training._Run.use_graph(Run(), "reduce-overhead")  # type: ignore[arg-type]
+        loop._Run.use_graph(Run(), "reduce-overhead")  # type: ignore[arg-type]

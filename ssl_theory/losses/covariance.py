@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.losses import ContrastiveLoss, half_squared_distances
-from ssl_theory.operators.pairs import leading_weights
+from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances
+from ssl_theory.losses.weights import leading_weights
 from ssl_theory.validation import require_float_tensor, require_same_kind
 
 

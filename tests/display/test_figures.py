@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.figure import Figure
 
-from ssl_theory import figures
+from ssl_theory.display import figures
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from ssl_theory.devices import resolve_device
 from ssl_theory.hltm.ensemble import TreeEnsemble
 from ssl_theory.hltm.metrics import belief_ceilings, best_correlations
 from ssl_theory.hltm.network import Init, TreeNetwork
@@ -29,7 +28,7 @@ from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample
 from ssl_theory.hltm.topology import Topology, regular_size, span
 from ssl_theory.hltm.tree import LatentTree
 from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
-from ssl_theory.training import GRAPH_MODES, fit
+from ssl_theory.training import GRAPH_MODES, fit, resolve_device
 from ssl_theory.validation import require_integer, require_real
 
 LossName = Literal["infonce", "simple", "positives", "shared-weight"]

@@ -1,0 +1,1 @@
+"""How the book shows things: figures in one look, drawings of trees, controls."""
