@@ -147,13 +147,13 @@ def draw_triples(
     return first, second, other
 
 
-def variance_between(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
+def between_trace(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
     """Return tr V_x[ḡ], the variance between objects of the augmentation mean of g, g of shape (N, A, n)."""
     means = values.mean(1)
     return (means - means.mean(0)).square().sum() / means.shape[0]
 
 
-def variance_within(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
+def within_trace(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
     """Return E_x tr V_aug[g | x], the mean variance of g within an object, for g of shape (N, A, n)."""
     centred = values - values.mean(1, keepdim=True)
     return centred.square().sum() / (values.shape[0] * values.shape[1])

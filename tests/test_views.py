@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from ssl_theory.checks import relative_error
 from ssl_theory.views import (
     as_views,
+    between_trace,
     cyclic_translations,
     draw_triples,
     gaussian_views,
-    variance_between,
-    variance_within,
+    within_trace,
 )
 from tests.cases import seeds
 
@@ -70,7 +70,7 @@ def test_total_variance(objects: int, count: int, n: int, seed: int) -> None:
     values = torch.randn(objects, count, n, generator=g, dtype=torch.float64)
     flat = values.flatten(0, 1)
     total = (flat - flat.mean(0)).square().sum() / flat.shape[0]
-    assert relative_error(variance_between(values) + variance_within(values), total) < TOL
+    assert relative_error(between_trace(values) + within_trace(values), total) < TOL
 
 
 def test_triples_are_independent_and_uniform(generator: torch.Generator) -> None:

@@ -81,7 +81,7 @@ class ExactTree:
         means = self.means(values, node)
         return means[:, 1] - means[:, 0]
 
-    def variance_between(self, values: Float[Tensor, "S k configurations"]) -> Float[Tensor, "S k k"]:
+    def between_covariance(self, values: Float[Tensor, "S k configurations"]) -> Float[Tensor, "S k k"]:
         """Return V_{z_0}[E[g | z_0]] for any function g of the leaves."""
         means = torch.einsum("sib,skb->sik", self.law, values)
         centred = means - torch.einsum("si,sik->sk", self.root_law, means).unsqueeze(1)

@@ -74,7 +74,7 @@ def test_one_foreign_leaf_breaks_the_rank_one_formula(generator: torch.Generator
         own = child_vectors(net, world, selectivities(net, world, net.trace(world.pixels)))
         inputs = net.trace(pixels).inputs[0]
         expected = activation_covariance(world, 0, own[0])
-        errors.append(relative_error(world.variance_between(inputs), expected))
+        errors.append(relative_error(world.between_covariance(inputs), expected))
     assert errors[0] < TOL
     assert errors[1] > 1e-3
 

@@ -115,7 +115,7 @@ def test_expected_loss_by_triples_equals_that_by_pairs(generator: torch.Generato
     outputs = net(world.pixels).detach()
     by_pairs = world.expected_loss(outputs, SimpleContrastive())
     assert relative_error(world.expected_loss(outputs, Linear()), by_pairs) < TOL
-    variance = world.variance_between(outputs).diagonal(dim1=1, dim2=2).sum(-1)
+    variance = world.between_covariance(outputs).diagonal(dim1=1, dim2=2).sum(-1)
     assert relative_error(by_pairs, -variance) < TOL
 
 

@@ -21,7 +21,7 @@ from ssl_theory.operators import (
     within_variance,
 )
 from ssl_theory.reference import PairWeights
-from ssl_theory.views import variance_between, variance_within
+from ssl_theory.views import between_trace, within_trace
 from tests.cases import IDS, LOSSES, World, lists, make_world, trainable, worlds
 
 TOL = 1e-12
@@ -77,7 +77,7 @@ def test_simple_operator_is_the_variance_of_mean_connections(world: World) -> No
         between = between_variance(world.net, world.views, layer)
         assert relative_error(operator, between) < TOL
         assert relative_error(leading_operator(world.net, world.views, layer), between) < TOL
-        variance = variance_between(world.net(world.views))
+        variance = between_trace(world.net(world.views))
         assert relative_error(vec(weight) @ operator @ vec(weight), variance) < TOL
         assert relative_error(expected_loss(world.net, world.views), -variance) < TOL
         assert torch.linalg.eigvalsh(operator).min() > -TOL
@@ -110,7 +110,7 @@ def test_one_step_moves_the_balance_by_eta_squared(world: World) -> None:
 @given(worlds())
 def test_positives_alone_give_minus_the_variance_within(world: World) -> None:
     net = trainable(world.net)
-    loss = 2 * variance_within(net(world.views)) / 2
+    loss = 2 * within_trace(net(world.views)) / 2
     (gradient,) = torch.autograd.grad(loss, net.weights[world.layer - 1])
     within = within_variance(world.net, world.views, world.layer)
     assert relative_error(vec(gradient), 2 * within @ vec(world.weight)) < TOL
