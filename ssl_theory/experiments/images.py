@@ -338,7 +338,7 @@ class ImageRun:
             )
             self.projector = projector.to(self.data.device)
         self.model: nn.Module = nn.Sequential(self.encoder, self.projector)
-        if distributed.processes() > 1:
+        if distributed.world_size() > 1:
             if self.data.device.type == "cuda":
                 self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
             self.model = DistributedDataParallel(self.model)
@@ -386,7 +386,7 @@ class ImageRun:
 
         def measured(step: int) -> Mapping[str, Any]:
             found = self.evaluate() if distributed.rank() == 0 else None
-            found = distributed.everyones(found)[0] or {}
+            found = distributed.all_gather_object(found)[0] or {}
             return found | dict(measure(step // self.steps) if measure else {})
 
         rows = fit(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp
+from torch import Tensor, func, nn
 
 from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
 from ssl_theory.operators.networks import WeightOperator, assemble
@@ -90,19 +89,19 @@ class ModuleDerivative:
 
     def outputs(self, weight: Tensor) -> Tensor:
         """Return the outputs with another weight in place, shape (m, n_L)."""
-        output: Tensor = functional_call(self.module, {self.name: weight}, (self.x,))
+        output: Tensor = func.functional_call(self.module, {self.name: weight}, (self.x,))
         return output.flatten(1)
 
-    def push(self, matrices: Tensor) -> Tensor:
+    def jvp(self, matrices: Tensor) -> Tensor:
         """Return K_uᵀ vec(V), shape (m, 1, n_L), for one matrix Vᵀ, shape (n_{l-1}, 1, n_l)."""
         tangent = matrices.squeeze(1).mT.reshape(self.weight.shape)
         with torch.no_grad():
-            change: Tensor = jvp(self.outputs, (self.weight,), (tangent,))[1]
+            change: Tensor = func.jvp(self.outputs, (self.weight,), (tangent,))[1]
         return change.unsqueeze(1)
 
-    def pull(self, changes: Tensor) -> Tensor:
+    def vjp(self, changes: Tensor) -> Tensor:
         """Return Σ_u K_u t_u as one matrix Vᵀ, shape (n_{l-1}, 1, n_l), for t of shape (m, 1, n_L)."""
-        gradient: Tensor = vjp(self.outputs, self.weight)[1](changes.squeeze(1))[0]
+        gradient: Tensor = func.vjp(self.outputs, self.weight)[1](changes.squeeze(1))[0]
         return gradient.detach().flatten(1).mT.unsqueeze(1)
 
 

@@ -165,11 +165,11 @@ def assemble(
     grid = tuple(views.shape[:2])
 
     def block(matrices: Tensor) -> Tensor:
-        changes = torch.cat([derivative.push(matrices) for _, derivative in linearised()])
+        changes = torch.cat([derivative.jvp(matrices) for _, derivative in linearised()])
         image = form(changes.reshape(*grid, -1)).reshape(changes.shape)
         total = torch.zeros_like(matrices)
         for chunk, derivative in linearised():
-            total += derivative.pull(image[chunk])
+            total += derivative.vjp(image[chunk])
         return total
 
     def product(vectors: Tensor) -> Tensor:
@@ -183,10 +183,10 @@ def assemble(
 class Derivative(Protocol):
     """The derivative of m outputs in the weights of one layer."""
 
-    def push(self, matrices: Float[Tensor, "n_k k n_l"]) -> Float[Tensor, "m k n_L"]:
+    def jvp(self, matrices: Float[Tensor, "n_k k n_l"]) -> Float[Tensor, "m k n_L"]:
         """Return K_uᵀ vec(V) for each input u and each of k matrices Vᵀ."""
 
-    def pull(self, changes: Float[Tensor, "m k n_L"]) -> Float[Tensor, "n_k k n_l"]:
+    def vjp(self, changes: Float[Tensor, "m k n_L"]) -> Float[Tensor, "n_k k n_l"]:
         """Return Σ_u K_u t_u as k matrices Vᵀ."""
 
 
@@ -212,7 +212,7 @@ class Linearised:
         below = x if layer == 1 else torch.relu(stack[layer - 2])
         return cls(below, gates, net.weights[layer:])
 
-    def push(self, matrices: Tensor) -> Tensor:
+    def jvp(self, matrices: Tensor) -> Tensor:
         """Return K_uᵀ vec(V) for each input and each of k matrices Vᵀ, (n_{l-1}, k, n_l) -> (m, k, n_L)."""
         inner, k, outer = matrices.shape
         change = (self.below @ matrices.reshape(inner, k * outer)).reshape(len(self.below), k, outer)
@@ -220,7 +220,7 @@ class Linearised:
             change = change.mul_(gate) @ weight.mT  # in place: the product is as fast as its memory
         return change
 
-    def pull(self, changes: Tensor) -> Tensor:
+    def vjp(self, changes: Tensor) -> Tensor:
         """Return Σ_u K_u t_u as k matrices Vᵀ, (m, k, n_L) -> (n_{l-1}, k, n_l)."""
         for gate, weight in zip(reversed(self.gates), reversed(self.upper), strict=True):
             changes = (changes @ weight).mul_(gate)

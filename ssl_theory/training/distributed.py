@@ -48,7 +48,7 @@ def process_group(device: str = "auto") -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
-def processes() -> int:
+def world_size() -> int:
     """Return how many processes train together."""
     return dist.get_world_size() if _joined() else 1
 
@@ -65,16 +65,16 @@ def share(batch: Shaped[Tensor, "N *rest"]) -> Shaped[Tensor, "n *rest"]:
         batch: The whole batch, shape (N, ...).
 
     Returns:
-        A view of n = N / processes consecutive rows, in the order of the ranks.
+        A view of n = N / world size consecutive rows, in the order of the ranks.
 
     Raises:
         ValueError: If the rows cannot be shared evenly.
     """
-    if len(batch) % processes():
+    if len(batch) % world_size():
         raise ValueError(
-            f"batch must have a multiple of {processes()} rows, one part per process, got {len(batch)}"
+            f"batch must have a multiple of {world_size()} rows, one part per process, got {len(batch)}"
         )
-    return batch.chunk(processes())[rank()] if len(batch) else batch
+    return batch.chunk(world_size())[rank()] if len(batch) else batch
 
 
 def gather(embeddings: Float[Tensor, "n *rest"]) -> Float[Tensor, "N *rest"]:
@@ -87,14 +87,14 @@ def gather(embeddings: Float[Tensor, "n *rest"]) -> Float[Tensor, "N *rest"]:
         embeddings: Of this process, shape (n, ...), the same in each.
 
     Returns:
-        Shape (n · processes, ...).
+        Shape (n · world size, ...).
     """
     return cast(Tensor, _Gather.apply(embeddings)) if _joined() else embeddings  # type: ignore[no-untyped-call]
 
 
-def everyones(value: T) -> list[T]:
+def all_gather_object(value: T) -> list[T]:
     """Return the values that all processes gave, in the order of their ranks; waits for all of them."""
-    values: list[Any] = [value] * processes()
+    values: list[Any] = [value] * world_size()
     if _joined():
         dist.all_gather_object(values, value)
     return values
@@ -106,7 +106,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(_: Any, embeddings: Tensor) -> Tensor:
         parts = [
-            torch.empty_like(embeddings, memory_format=torch.contiguous_format) for _ in range(processes())
+            torch.empty_like(embeddings, memory_format=torch.contiguous_format) for _ in range(world_size())
         ]
         dist.all_gather(parts, embeddings.contiguous())
         return torch.cat(parts)
@@ -115,7 +115,7 @@ class _Gather(torch.autograd.Function):
     def backward(_: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
-        return total.chunk(processes())[rank()]
+        return total.chunk(world_size())[rank()]
 
 
 def _joined() -> bool:

@@ -193,8 +193,8 @@ class _Run:
         self.description = self._describe(precision, configuration or {})
 
     def use_graph(self, compiled: bool | str) -> None:
-        if self.device.type != "cuda" or distributed.processes() > 1:
-            where = f"{self.device.type}, {distributed.processes()} processes"
+        if self.device.type != "cuda" or distributed.world_size() > 1:
+            where = f"{self.device.type}, {distributed.world_size()} processes"
             raise ValueError(f"graph needs the model on one GPU and one process, got {where}")
         if compiled in GRAPH_MODES:
             raise ValueError(f"graph cannot record what compile={compiled!r} makes: a graph of its own")
@@ -225,7 +225,7 @@ class _Run:
     def measure(self, step: int, measure: Measure | None) -> list[Row]:
         if self.measured == step:  # by the run that stopped here
             return []
-        losses = distributed.everyones(self.watch.mean_loss())
+        losses = distributed.all_gather_object(self.watch.mean_loss())
         first: Row = {"step": step, "loss": sum(losses) / len(losses)}
         rows = rows_of(first, {} if measure is None else measure(step))
         self.rows += rows
@@ -244,16 +244,16 @@ class _Run:
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "rows": self.rows,
             "measured": self.measured,
-            "own": distributed.everyones(own),
+            "own": distributed.all_gather_object(own),
         }
         if distributed.rank() == 0:
             save_checkpoint(path, state)
 
     def resume(self, path: Path, steps: int) -> int:
         # Without a file, save first: a path that cannot be written, or read back, is found out at once.
-        if distributed.everyones(not path.exists())[0]:
+        if distributed.all_gather_object(not path.exists())[0]:
             self.save(path, 0)
-            distributed.everyones(None)
+            distributed.all_gather_object(None)
         state = load_checkpoint(path, self.description)
         if state["step"] > steps:
             raise ValueError(f"steps must be at least {state['step']}, which {path} has reached, got {steps}")
@@ -277,7 +277,7 @@ class _Run:
             optimizer={"name": type(self.optimizer).__name__, "groups": groups},
             schedule=schedule and {"name": type(schedule).__name__, **schedule.state_dict()},
             generators=[str(g.device) for g in self.generators],
-            processes=distributed.processes(),
+            processes=distributed.world_size(),
             precision=precision,
             configuration=configuration,
         )
@@ -318,7 +318,7 @@ def _deferred_interrupt(active: bool) -> Iterator[threading.Event]:
         pressed.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    alone = distributed.processes() == 1 and threading.current_thread() is threading.main_thread()
+    alone = distributed.world_size() == 1 and threading.current_thread() is threading.main_thread()
     if not (active and alone and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
         yield pressed
         return

@@ -99,13 +99,13 @@ def test_alone() -> None:
     assert distributed.share(z[:0]).shape == (0, 2)
     with distributed.process_group("cpu") as device:
         assert device == torch.device("cpu")
-        assert (distributed.processes(), distributed.rank()) == (1, 0)
-    assert distributed.everyones("a") == ["a"]
+        assert (distributed.world_size(), distributed.rank()) == (1, 0)
+    assert distributed.all_gather_object("a") == ["a"]
 
 
 @pytest.mark.bad_input
 def test_uneven_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(ValueError, match="batch must have a multiple of 2 rows, .*, got 3"):
         distributed.share(torch.ones(3, 2))
 

@@ -27,7 +27,7 @@ class Run:
 
     def __init__(self, *, negatives: Any = distributed.gather, noise: float = 0.0) -> None:
         self.model = encoder()
-        alone = distributed.processes() == 1
+        alone = distributed.world_size() == 1
         self.wrapped = self.model if alone else DistributedDataParallel(self.model)
         self.generator = torch.Generator().manual_seed(1)
         self.own = torch.Generator().manual_seed(distributed.rank())
@@ -49,7 +49,7 @@ class Run:
     def gradient(self) -> dict[str, Any]:
         loss = self.loss(0)
         loss.backward()
-        mean = sum(distributed.everyones(loss.item())) / distributed.processes()
+        mean = sum(distributed.all_gather_object(loss.item())) / distributed.world_size()
         return {
             "loss": torch.tensor(mean, dtype=torch.float64),
             "gradients": [p.grad for p in self.model.parameters()],
