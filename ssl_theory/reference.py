@@ -161,13 +161,3 @@ def within_variance(weights: list[Matrix], views: list[list[Vector]], layer: int
         for k in connections:
             add_outer(total, k, centre, 1.0 / (len(views) * len(views_of_x)))
     return total
-
-
-def numerical_gradient(function: Callable[[Vector], float], point: Vector, step: float = 1e-6) -> Vector:
-    """Return central differences of a function of several variables, accurate to about 1e-9."""
-    gradient = []
-    for i, value in enumerate(point):
-        ahead = [*point[:i], value + step, *point[i + 1 :]]
-        back = [*point[:i], value - step, *point[i + 1 :]]
-        gradient.append((function(ahead) - function(back)) / (2.0 * step))
-    return gradient

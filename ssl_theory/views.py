@@ -113,40 +113,6 @@ def gaussian_views(
     return as_views(objects.unsqueeze(1) + scale * noise.to(objects.device))
 
 
-def draw_triples(
-    views: Float[Tensor, "N A n_0"], count: int, *, generator: torch.Generator, negatives: int = 1
-) -> tuple[Float[Tensor, "B n_0"], Float[Tensor, "B n_0"], Float[Tensor, "B H n_0"]]:
-    """Draw `count` independent triples (x1, x+, x-) from a finite view set.
-
-    The two views of the positive pair and the objects of the H negatives are drawn independently and with
-    replacement, as in every expectation of the book: x+ may be x1, and x' may be x.
-
-    Args:
-        views: Shape (N, A, n_0).
-        count: Number B of triples, at least 0.
-        generator: Source of randomness.
-        negatives: H, at least 1.
-
-    Returns:
-        x1, shape (B, n_0); x+, shape (B, n_0); x-, shape (B, H, n_0).
-
-    Raises:
-        ValueError: If `count` or `negatives` is out of range, or `views` is no view set.
-    """
-    views = as_views(views)
-    count = require_integer("count", count, 0)
-    negatives = require_integer("negatives", negatives, 1)
-    n, a, _ = views.shape
-
-    def index(high: int, *shape: int) -> Tensor:
-        return torch.randint(high, shape, generator=generator, device=generator.device).to(views.device)
-
-    anchor = index(n, count)
-    first, second = views[anchor, index(a, count)], views[anchor, index(a, count)]
-    other = views[index(n, count, negatives), index(a, count, negatives)]
-    return first, second, other
-
-
 def between_trace(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
     """Return tr V_x[ḡ], the variance between objects of the augmentation mean of g, g of shape (N, A, n)."""
     means = values.mean(1)

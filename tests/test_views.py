@@ -10,7 +10,6 @@ from ssl_theory.views import (
     as_views,
     between_trace,
     cyclic_translations,
-    draw_triples,
     gaussian_views,
     within_trace,
 )
@@ -73,24 +72,6 @@ def test_total_variance(objects: int, count: int, n: int, seed: int) -> None:
     assert relative_error(between_trace(values) + within_trace(values), total) < TOL
 
 
-def test_triples_are_independent_and_uniform(generator: torch.Generator) -> None:
-    """Each view names its object and itself, so every draw can be counted."""
-    n, a, count = 3, 2, 30_000
-    names = torch.cartesian_prod(torch.arange(3.0), torch.arange(2.0)).reshape(n, a, 2)
-    first, second, other = draw_triples(names, count, generator=generator, negatives=2)
-    assert torch.equal(first[:, 0], second[:, 0])
-    agree = [
-        ((first[:, 1] == second[:, 1]).float().mean(), 1 / a),
-        ((first[:, 0] == other[:, 0, 0]).float().mean(), 1 / n),
-        ((other[:, 0, 0] == other[:, 1, 0]).float().mean(), 1 / n),
-        ((other[:, 0, 1] == first[:, 1]).float().mean(), 1 / a),
-    ]
-    for share, expected in agree:
-        assert abs(share - expected) < 6 * (expected * (1 - expected) / count) ** 0.5
-    empty = draw_triples(names, 0, generator=generator)
-    assert [t.shape for t in empty] == [(0, 2), (0, 2), (0, 1, 2)]
-
-
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("views", "error", "message"),
@@ -121,7 +102,3 @@ def test_bad_augmentations(generator: torch.Generator) -> None:
         gaussian_views(torch.ones(1, 3), 2, -1.0, generator=generator)
     with pytest.raises(ValueError, match=r"objects must have 2 dimensions \(N, n_0\)"):
         gaussian_views(torch.ones(3), 2, 1.0, generator=generator)
-    with pytest.raises(ValueError, match="negatives must be at least 1, got 0"):
-        draw_triples(torch.ones(1, 1, 1), 2, generator=generator, negatives=0)
-    with pytest.raises(ValueError, match="count must be at least 0, got -1"):
-        draw_triples(torch.ones(1, 1, 1), -1, generator=generator)

@@ -16,7 +16,6 @@ import seaborn as sns
 from IPython.core.getipython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -143,39 +142,6 @@ def image_grid(
     bar.set_label(label if shared_scale else f"{label} / largest in image")
     bar.outline.set_visible(False)
     return figure
-
-
-def spectrum(
-    values: ArrayLike | Tensor,
-    *,
-    label: str | None = None,
-    ylabel: str = r"eigenvalue $\lambda_i$",
-    ax: Axes | None = None,
-) -> Axes:
-    """Plot eigenvalues in descending order against their index, counted from 1.
-
-    Args:
-        values: Real eigenvalues, shape (n,), in any order.
-        label: Name of the curve in the legend.
-        ylabel: Symbol and unit of the eigenvalues.
-        ax: Where to draw; a new figure if None. Call again with the same axes to compare spectra.
-
-    Returns:
-        The axes.
-
-    Raises:
-        ValueError: If `values` is not of rank 1.
-    """
-    ordered = np.sort(to_array(values))[::-1]
-    if ordered.ndim != 1:
-        raise ValueError(f"values must have shape (n,), got {ordered.shape}")
-    ax = _axes(ax)
-    ax.plot(np.arange(1, len(ordered) + 1), ordered, "o-", label=label, rasterized=len(ordered) > DENSE)
-    ax.set(xlabel="index $i$", ylabel=ylabel)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if label:
-        ax.legend()
-    return ax
 
 
 def loglog_slope(

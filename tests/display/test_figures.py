@@ -51,7 +51,7 @@ def test_palette_is_made_of_distinct_colours():
 
 
 def test_background_is_opaque_in_the_saved_picture():
-    figure = figure_of(figures.spectrum([1.0, 2.0]))
+    figure = figure_of(figures.loglog_slope([1.0, 2.0], [1.0, 2.0], 1.0))
     assert figure.get_facecolor() == mpl.colors.to_rgba(figures.PAPER)
     assert f"fill: {figures.PAPER.lower()}".encode() in svg(figure)
 
@@ -80,21 +80,6 @@ def test_image_grid_hides_the_frames_of_empty_places():
     assert len(figure.axes) == 6 + len(bars)
     assert [ax.get_title() for ax in figure.axes[:4]] == list("abcd")
     assert not any(ax.axison for ax in figure.axes[:6])
-
-
-def test_spectrum_is_descending_from_index_one():
-    ax = figures.spectrum(torch.tensor([1.0, 3.0, 2.0]), label="before")
-    again = figures.spectrum([0.0], label="after", ax=ax)
-    assert again is ax
-    (before, after) = ax.lines
-    assert before.get_xdata().tolist() == [1, 2, 3]
-    assert before.get_ydata().tolist() == [3, 2, 1]
-    assert after.get_ydata().tolist() == [0]
-    legend = ax.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["before", "after"]
-    assert ax.get_xlabel()
-    assert ax.get_ylabel()
 
 
 @pytest.mark.parametrize("slope", [1.0, 2.0, -0.5])
@@ -148,7 +133,6 @@ def test_dense_layers_are_rasterised():
         (lambda: figures.image_grid(np.ones((0, 2, 2))), r"images must .*got \(0, 2, 2\)"),
         (lambda: figures.image_grid(np.ones((2, 2, 2)), ["a"]), "titles must be empty or .*2 images, got 1"),
         (lambda: figures.image_grid(np.ones((2, 2, 2)), columns=0), "columns must be at least 1, got 0"),
-        (lambda: figures.spectrum(np.eye(2)), r"values must have shape \(n,\), got \(2, 2\)"),
         (lambda: figures.loglog_slope([1.0], [1.0, 2.0], 2), r"x and y must share a shape"),
         (lambda: figures.loglog_slope([1.0, 2.0], [1.0, 0.0], 2), "x and y must be positive"),
         (lambda: figures.error_cases({}, 1e-12), "errors must hold at least one claim"),
