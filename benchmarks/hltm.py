@@ -12,7 +12,8 @@ import torch
 
 from benchmarks import _hltm_baseline as plain
 from benchmarks.timing import exponent, rounded, seconds
-from ssl_theory.experiments.trees import TreeExperiment, _Group, bytes_per_seed, run, seeds_at_once
+from ssl_theory.experiments.trees import TreeExperiment, bytes_per_seed, run, seeds_at_once
+from ssl_theory.experiments.trees.train import _Group
 from ssl_theory.hltm import LatentTree, TreeEnsemble
 
 USUAL = TreeExperiment()

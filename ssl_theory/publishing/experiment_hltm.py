@@ -70,7 +70,7 @@ def latent_trees(options: argparse.Namespace) -> None:
             something else.
         BuildError: If a checkpoint cannot be used, the memory does not suffice, or a run diverges.
     """
-    from ssl_theory.experiments.tree_tables import MOMENTS, tabulate
+    from ssl_theory.experiments.trees import MOMENTS, tabulate
     from ssl_theory.training import CheckpointError, NonFiniteError
 
     experiments = _experiments(options)
@@ -100,8 +100,7 @@ def latent_trees(options: argparse.Namespace) -> None:
 
 def _experiments(options: argparse.Namespace) -> dict[str, TreeExperiment]:
     """Return the settings asked for by name."""
-    from ssl_theory.experiments.tree_tables import setting_name
-    from ssl_theory.experiments.trees import TreeExperiment
+    from ssl_theory.experiments.trees import TreeExperiment, setting_name
     from ssl_theory.validation import require_integer
 
     names = [name.replace("-", "_") for name in OPTIONS]

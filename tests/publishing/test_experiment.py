@@ -14,9 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
-from ssl_theory.experiments import tree_tables, trees
-from ssl_theory.experiments.tree_tables import tabulate
-from ssl_theory.experiments.trees import TreeExperiment
+from ssl_theory.experiments import trees
+from ssl_theory.experiments.trees import TreeExperiment, memory, tables, tabulate
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.experiment import add_experiment
 
@@ -63,7 +62,7 @@ def test_finished_settings_are_not_run_again(tmp_path: Path, monkeypatch: pytest
         ran.append(experiment.width)
         return trees.run(experiment, **how)
 
-    monkeypatch.setattr(tree_tables, "run", run)
+    monkeypatch.setattr(tables, "run", run)
     call([*TINY, "--width", "2", "3", "-o", str(path)])
     assert ran == [3]
     both = pd.read_csv(path)
@@ -101,7 +100,7 @@ def test_a_killed_command_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [*TINY, "-o", str(tmp_path / "table.csv")]
-    monkeypatch.setattr(tree_tables, "level_summary", _power_cut)
+    monkeypatch.setattr(tables, "level_summary", _power_cut)
     with pytest.raises(RuntimeError, match="power cut"):
         call([*arguments, "--rate", "0.1"])
     monkeypatch.undo()
@@ -142,7 +141,7 @@ def test_a_run_that_cannot_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         call([*arguments, "--rate", "1e30", "--no-normalise"])
     with pytest.raises(BuildError, match="a seed of this experiment takes about"):
         call([*arguments, "--depth", "22"])
-    monkeypatch.setattr(trees, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 1000)
     with pytest.raises(BuildError, match="lower the depth, width, batch or evaluation"):
         call([*arguments, "--width", "4"])
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from ssl_theory.experiments.trees import TreeExperiment, explained, level_table, run
+from ssl_theory.experiments.trees.settings import TreeExperiment
+from ssl_theory.experiments.trees.summaries import MOMENTS, level_summary
+from ssl_theory.experiments.trees.train import run
 from ssl_theory.training import resolve_device
 from ssl_theory.training.checkpoints import atomic_write
 
-MOMENTS = (0, 1, 2, 4, 8, 12, 16, 20)  # epochs that are stored
 POLARITIES, WIDTHS = (0.7, 0.8, 0.9), (2, 5, 10)
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 _BASE = TreeExperiment(seeds=8, epochs=4)
 _ADAM: dict[str, Any] = {"optimizer": "adam", "rate": 0.01}
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -87,44 +85,6 @@ def stored(name: str) -> pd.DataFrame:
         if path.exists():
             return pd.read_csv(path)
     raise FileNotFoundError(f"name must be that of a table in book/results, got {name!r}")
-
-
-def level_summary(
-    experiment: TreeExperiment, rows: pd.DataFrame, device: str, *, epochs: Sequence[int] = MOMENTS
-) -> pd.DataFrame:
-    """Return what is stored of one experiment: a row for each level and chosen epoch.
-
-    Args:
-        experiment: What was run.
-        rows: What `run` returned.
-        device: Where it ran, for the record.
-        epochs: Which epochs; those that were not run are left out.
-
-    Returns:
-        The setting; mean and standard deviation over seeds of a level's mean `correlation` ("mean", "std")
-        and `belief_correlation` ("belief", "belief_std"); means of `ceiling` ("limit") and `operator_norm`
-        ("norm"); `cosine` and `ratio` of the leading and the measured update, and `kept`, how much of the
-        leading one is in the measured one: their inner product over the leading one's square; seeds, torch's
-        version, device.
-    """
-    kept = tuple(epoch for epoch in epochs if epoch in set(rows["epoch"]))
-    table = level_table(rows, epochs=kept)
-    beliefs = level_table(rows, "belief_correlation", epochs=kept)
-    table = table.assign(belief=beliefs["mean"], belief_std=beliefs["std"])
-    for column, value in (("limit", "ceiling"), ("norm", "operator_norm")):
-        table[column] = level_table(rows, value, epochs=kept)["mean"]
-    sums = rows.groupby(["level", "epoch"])[["update_dot", "leading_square"]].sum()
-    table["kept"] = sums["update_dot"] / sums["leading_square"].where(sums["leading_square"] > 0.0)
-    # a measured update within its noise of 0 has no direction
-    table = table.join(explained(rows).replace([math.inf, -math.inf], math.nan)).reset_index()
-    setting = asdict(experiment)
-    low, high = setting.pop("polarity")
-    del setting["seeds"]  # it stands beside the means
-    versions = {"torch": torch.__version__, "ssl_theory": version("ssl-theory")}
-    together = int(rows.groupby("group")["seed"].nunique().max())
-    return table.assign(
-        polarity_low=low, polarity_high=high, **setting, together=together, **versions, device=device
-    )
 
 
 def tabulate(

@@ -1,121 +1,35 @@
-"""Do hidden neurons learn the latents? Tree networks trained on views of latent trees (T11).
-
-An experiment trains one network per seed, each on a tree of its own polarities. For every latent it follows
-the best |correlation| of a neuron of N_μ with the latent and with the exact belief in it, beside the limit
-that the belief sets, the norm of the node's operator, and how much of the update the leading one explains.
-"""
+"""Tree networks, trained and measured many seeds at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pandas as pd
-import psutil  # type: ignore[import-untyped]
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from ssl_theory.experiments.trees.losses import ensemble_loss, leading_loss
+from ssl_theory.experiments.trees.memory import CEILING_DRAWS, chunk_of, seeds_at_once
+from ssl_theory.experiments.trees.settings import Optimizer, TreeExperiment
 from ssl_theory.hltm.ensemble import TreeEnsemble
 from ssl_theory.hltm.metrics import belief_ceilings, best_correlations
-from ssl_theory.hltm.network import Init, TreeNetwork
+from ssl_theory.hltm.network import TreeNetwork
 from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample_contrast
-from ssl_theory.hltm.topology import Topology, regular_size, span
+from ssl_theory.hltm.topology import Topology, span
 from ssl_theory.hltm.tree import LatentTree
-from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
 from ssl_theory.training import GRAPH_MODES, fit, resolve_device
-from ssl_theory.validation import require_integer, require_real
+from ssl_theory.validation import require_integer
 
-LossName = Literal["infonce", "simple", "positives", "shared-weight"]
-Optimizer = Literal["sgd", "adam"]
-Schedule = Literal["constant", "cosine"]
-EnsembleLoss = Callable[[Tensor, Tensor], Tensor]
-
-CEILING_DRAWS = 4  # times `evaluation`
-
-
-@dataclass(frozen=True)
-class TreeExperiment:
-    """One cell of the table of T11.
-
-    Args:
-        polarity: (low, high), the interval of |ρ|; the signs are random.
-        width: Neurons of every inner node.
-        seeds: Number of networks, each with a tree of its own.
-        epochs: Passes of `steps` updates.
-        depth: Edges between the root and each leaf.
-        branching: Children of an inner node.
-        root_polarity: ρ_0.
-        batch: Triples in an update.
-        steps: Updates in an epoch; 500 of 128 triples are 64,000.
-        loss: "infonce" with one negative; "simple"; "positives" for r+ alone; "shared-weight" for −p with p
-            the softmax of the batch's mean distances, which gives all pairs of a batch one weight.
-        temperature: τ.
-        optimizer: "sgd" or "adam".
-        rate: Step size at the start.
-        schedule: "constant", or "cosine" for a step size that falls to 0 along half a cosine.
-        init: How weights are drawn, see `TreeNetwork.random`.
-        bias: Whether neurons have biases.
-        normalise: Whether the output is divided by its norm.
-        evaluation: Draws on which networks are measured, at least 64.
-        seed: Source of all randomness.
-
-    Raises:
-        TypeError: If a number is of another type.
-        ValueError: If a number is out of range or a name is unknown.
-    """
-
-    polarity: tuple[float, float] = (0.8, 1.0)
-    width: int = 10
-    seeds: int = 30
-    epochs: int = 20
-    depth: int = 5
-    branching: int = 2
-    root_polarity: float = 0.0
-    batch: int = 128
-    steps: int = 500
-    loss: LossName = "infonce"
-    temperature: float = 0.1
-    optimizer: Optimizer = "sgd"
-    rate: float = 0.1
-    schedule: Schedule = "constant"
-    init: Init = "standard"
-    bias: bool = True
-    normalise: bool = True
-    evaluation: int = 2048
-    seed: int = 0
-
-    @property
-    def nodes(self) -> tuple[int, int]:
-        """Number of nodes of a tree, and of those that are inner nodes."""
-        return regular_size(self.depth, self.branching)
-
-    def __post_init__(self) -> None:
-        for name in ("width", "seeds", "depth", "branching", "batch", "steps"):
-            require_integer(name, getattr(self, name), 1)
-        regular_size(self.depth, self.branching)
-        require_integer("epochs", self.epochs, 0)
-        require_integer("evaluation", self.evaluation, 64)
-        require_integer("seed", self.seed, 0)
-        require_real("rate", self.rate, above=0.0)
-        require_real("temperature", self.temperature, above=0.0)
-        if len(self.polarity) != 2:
-            raise ValueError(f"polarity must be a pair (low, high), got {self.polarity}")
-        low, high = self.polarity
-        if not 0.0 <= low <= high <= 1.0:
-            raise ValueError(f"polarity must satisfy 0 ≤ low ≤ high ≤ 1, got ({low}, {high})")
-        require_real("root_polarity", self.root_polarity)
-        if abs(self.root_polarity) > 1.0:
-            raise ValueError(f"root_polarity must lie in [−1, 1], got {self.root_polarity}")
-        _require_one_of("init", self.init, get_args(Init))
-        _require_one_of("loss", self.loss, LOSSES)
-        _require_one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _require_one_of("schedule", self.schedule, get_args(Schedule))
+OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+}
 
 
 def run(
@@ -166,97 +80,6 @@ def run(
         path = None if checkpoint is None else Path(f"{checkpoint}-{first}.pt")
         tables.append(_Group(experiment, seeds, place).train(path, compile, graph, progress))
     return pd.concat(tables, ignore_index=True)
-
-
-def seeds_at_once(experiment: TreeExperiment, device: torch.device) -> int:
-    """Return how many seeds to train together: all that fit, since a step costs little more for many.
-
-    Args:
-        experiment: What is to be run.
-        device: Where.
-
-    Returns:
-        At least 1; at most so many that they take half of the memory that is free now.
-
-    Raises:
-        MemoryError: If a single seed would take more than all of it.
-    """
-    free, need = free_bytes(device), bytes_per_seed(experiment, device)
-    if need > free:
-        raise MemoryError(
-            f"a seed of this experiment takes about {need / 2**20:.0f} MiB and {device} has "
-            f"{free / 2**20:.0f} MiB left: lower the depth, width, batch or evaluation"
-        )
-    return int(min(experiment.seeds, max(1, free // (2 * need))))
-
-
-def bytes_per_seed(experiment: TreeExperiment, device: torch.device) -> int:
-    """Return about how much memory a seed takes at most: in a step, or while it is measured."""
-    nodes, inner = experiment.nodes
-    neurons, draws = inner * experiment.width, experiment.evaluation
-    fan = experiment.branching * experiment.width
-
-    def step(triples: int) -> int:
-        return 3 * triples * (8 * nodes + 12 * neurons)
-
-    beliefs = CEILING_DRAWS * draws * nodes * 80
-    jacobians = 12 * neurons * experiment.width * chunk_of(device, 1) + 8 * neurons * experiment.width * fan
-    measured = 8 * draws * nodes + max(beliefs, 16 * draws * neurons + jacobians, step(draws // 2))
-    return measured + step(experiment.batch) + 24 * neurons * fan
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return the memory that is left on a device, as far as the system tells."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
-
-
-def chunk_of(device: torch.device, seeds: int) -> int:
-    """Return how many draws Jacobians are worked out for at once: few suit caches, many a GPU."""
-    return min(256, max(64, 4096 // seeds)) if device.type == "cpu" else 2048
-
-
-def level_table(rows: pd.DataFrame, value: str = "correlation", *, epochs: tuple[int, ...]) -> pd.DataFrame:
-    """Return mean and standard deviation over seeds of a level's mean, for each level and epoch.
-
-    Args:
-        rows: What `run` returned.
-        value: The column to summarise.
-        epochs: Which epochs.
-
-    Returns:
-        Index (level, epoch), columns "mean", "std" (NaN for one seed) and "seeds".
-
-    Raises:
-        ValueError: If the rows hold none of an epoch.
-    """
-    missing = set(epochs) - set(rows["epoch"])
-    if missing:
-        raise ValueError(f"epochs must be among {sorted(set(rows['epoch']))}, got {sorted(missing)}")
-    chosen = rows[rows["epoch"].isin(epochs)]
-    by_seed = chosen.groupby(["level", "epoch", "seed"])[value].mean()
-    table = by_seed.groupby(["level", "epoch"]).agg(["mean", "std", "count"])
-    return table.rename(columns={"count": "seeds"})
-
-
-def explained(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how much of the measured update the leading operator explains, by level and epoch.
-
-    Args:
-        rows: What `run` returned.
-
-    Returns:
-        Index (level, epoch); `cosine` of the two updates of a level, all nodes and seeds together, and
-        `ratio`, the norm of the leading one over that of the measured one. Estimates: noise may carry a
-        cosine beyond 1.
-    """
-    sums = rows.groupby(["level", "epoch"])[["update_dot", "update_square", "leading_square"]].sum()
-    update, leading = (
-        sums["update_square"].clip(lower=0.0) ** 0.5,
-        sums["leading_square"].clip(lower=0.0) ** 0.5,
-    )
-    return pd.DataFrame({"cosine": sums["update_dot"] / (update * leading), "ratio": leading / update})
 
 
 class _Group:
@@ -396,46 +219,3 @@ def _network(experiment: TreeExperiment, generator: torch.Generator) -> TreeNetw
         generator=generator,
         dtype=torch.float32,
     )
-
-
-def ensemble_loss(name: LossName, temperature: float) -> EnsembleLoss:
-    """Return the function (r+, r-) -> loss of each seed, (S, B), (S, B) -> (S,)."""
-    return partial(LOSSES[name], temperature)
-
-
-def leading_loss(name: LossName, temperature: float) -> ContrastiveLoss:
-    """Return the loss whose ξ̄ scales the operators; 1 where the loss has no leading part of its own."""
-    return InfoNCE(temperature) if name == "infonce" else SimpleContrastive()
-
-
-def _infonce(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return -logsigmoid((r_neg - r_pos) / temperature).mean(1)  # with one negative, in few kernels
-
-
-def _simple(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return (r_pos - r_neg).mean(1)
-
-
-def _positives(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return r_pos.mean(1)
-
-
-def _shared_weight(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return -torch.sigmoid((r_neg.mean(1) - r_pos.mean(1)) / temperature)
-
-
-LOSSES: dict[LossName, Callable[[float, Tensor, Tensor], Tensor]] = {
-    "infonce": _infonce,
-    "simple": _simple,
-    "positives": _positives,
-    "shared-weight": _shared_weight,
-}
-OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-}
-
-
-def _require_one_of(name: str, value: str, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

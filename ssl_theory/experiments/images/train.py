@@ -1,18 +1,12 @@
-"""Does the operator explain contrastive learning on images? Encoders trained by five losses (T12).
-
-An experiment trains one encoder for each seed and follows what its frozen features are worth. All losses see
-the same batches: two views of each image, the other images as negatives.
-"""
+"""Encoders of images, trained and measured one seed after another."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pandas as pd
 import torch
@@ -22,6 +16,8 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from ssl_theory.experiments.images.losses import batch_loss, infonce_balance
+from ssl_theory.experiments.images.settings import ImageExperiment
 from ssl_theory.images import (
     ConvEncoder,
     DigitViews,
@@ -32,139 +28,11 @@ from ssl_theory.images import (
     View,
     load_images,
 )
-from ssl_theory.images.data import Name, Split
+from ssl_theory.images.data import Split
 from ssl_theory.images.evaluation import evaluate, features, variances
 from ssl_theory.images.randomness import drawing_from
-from ssl_theory.losses import (
-    ContrastiveLoss,
-    InfoNCE,
-    SimpleContrastive,
-    SoftTriplet,
-    half_squared_distances,
-    nt_xent,
-    two_view_covariance_loss,
-)
 from ssl_theory.training import Precision, distributed, fit, resolve_device
-from ssl_theory.validation import require_integer, require_real
-
-LossName = Literal["infonce", "simple", "triplet", "covariance", "covariance-plain"]
-EncoderName = Literal["conv", "resnet18"]
-Schedule = Literal["constant", "cosine"]
-BatchLoss = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class ImageExperiment:
-    """One setting of T12.
-
-    Args:
-        data: "digits", "cifar10" or "stl10".
-        encoder: "conv", a small convolutional one, or "resnet18", with the stem for images of 32 × 32.
-        channels: Of the layers of "conv".
-        strides: Of the layers of "conv".
-        batch_norm: Whether encoder and projector normalise over the batch.
-        hidden: Width of the projector's hidden layer.
-        outputs: n_L, width of what the loss compares.
-        loss: "infonce", NT-Xent; "simple" and "triplet" with the same normalised outputs and in-batch
-            negatives; "covariance", the covariance loss of InfoNCE on normalised outputs, all other
-            images as negatives; "covariance-plain", the book's, on plain outputs with one negative at a time.
-        temperature: τ; the simple loss has none.
-        margin: r_0 of "triplet".
-        beta: β, weight of the extra β r_+.
-        strength: Factor of the augmentation.
-        epochs: Passes through the images.
-        batch: Images in an update, each in two views.
-        rate: Adam's step size at the start.
-        schedule: "constant", or "cosine" for a step size that falls to 0 along half a cosine.
-        measure_every: Epochs between evaluations.
-        copies: Random views of each image at an evaluation on digits; other images are shown as they are.
-        seeds: Number of runs.
-        seed: Seed of the first run; the next ones count on.
-
-    Raises:
-        TypeError: If a number is of another type.
-        ValueError: If a number is out of range or a name is unknown.
-    """
-
-    data: Name = "digits"
-    encoder: EncoderName = "conv"
-    channels: tuple[int, ...] = (24, 48, 96)
-    strides: tuple[int, ...] = (2, 1, 2)
-    batch_norm: bool = True
-    hidden: int = 128
-    outputs: int = 64
-    loss: LossName = "infonce"
-    temperature: float = 0.2
-    margin: float = 0.0
-    beta: float = 0.0
-    strength: float = 1.0
-    epochs: int = 40
-    batch: int = 128
-    rate: float = 3e-3
-    schedule: Schedule = "cosine"
-    measure_every: int = 10
-    copies: int = 4
-    seeds: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("hidden", "outputs", "measure_every", "seeds"):
-            require_integer(name, getattr(self, name), 1)
-        for name in ("epochs", "seed"):
-            require_integer(name, getattr(self, name), 0)
-        for name in ("batch", "copies"):
-            require_integer(name, getattr(self, name), 2)
-        for name in ("temperature", "rate"):
-            require_real(name, getattr(self, name), above=0.0)
-        require_real("margin", self.margin)
-        for name in ("beta", "strength"):
-            if require_real(name, getattr(self, name)) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name, kind in (
-            ("data", Name),
-            ("encoder", EncoderName),
-            ("loss", LossName),
-            ("schedule", Schedule),
-        ):
-            allowed = get_args(kind)
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-
-    @classmethod
-    def usual(cls, data: Name, **given: Any) -> ImageExperiment:
-        """Return the setting that suits a data set, changed where told.
-
-        Digits take a small encoder. CIFAR-10 and STL-10 take a ResNet-18 with a projector 512-128, τ = 0.5,
-        batches of 128 and Adam at a constant 1e-3.
-
-        Args:
-            data: "digits", "cifar10" or "stl10".
-            **given: What is to be different.
-
-        Returns:
-            The experiment.
-
-        Raises:
-            TypeError: If there is no such field, or as for the class.
-            ValueError: As for the class.
-        """
-        large: dict[str, Any] = {
-            "encoder": "resnet18",
-            "hidden": 512,
-            "outputs": 128,
-            "temperature": 0.5,
-            "rate": 1e-3,
-            "schedule": "constant",
-            "epochs": 100,
-            "measure_every": 10,
-        }
-        return cls(data=data, **({} if data == "digits" else large) | given)
-
-    @property
-    def name(self) -> str:
-        """A file name of its own for each setting, whatever the number of seeds."""
-        text = json.dumps(asdict(self) | {"seeds": None, "seed": None}, sort_keys=True)
-        return f"{self.data}-{self.loss}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+from ssl_theory.validation import require_integer
 
 
 def run(
@@ -459,89 +327,3 @@ def encoder_of(experiment: ImageExperiment, channels: int) -> ConvEncoder | ResN
             experiment.channels, channels, strides=experiment.strides, batch_norm=experiment.batch_norm
         )
     return ResNet(in_channels=channels, batch_norm=experiment.batch_norm)
-
-
-def batch_loss(experiment: ImageExperiment) -> BatchLoss:
-    """Return the loss of a batch: (B, n_L), (B, n_L) -> scalar, the outputs of two views of each image."""
-    make = LOSSES[experiment.loss]
-    plain, beta = make(experiment), experiment.beta
-    if beta == 0:
-        return plain
-
-    def extended(first: Tensor, second: Tensor) -> Tensor:
-        one, two = (first, second) if experiment.loss == "covariance-plain" else _unit(first, second)
-        return plain(first, second) + beta * 0.5 * (one - two).square().sum(1).mean()
-
-    return extended
-
-
-def in_batch(loss: ContrastiveLoss, first: Float[Tensor, "B n"], second: Float[Tensor, "B n"]) -> Tensor:
-    """Return the mean loss over the 2B anchors on normalised outputs, with the 2B − 2 in-batch negatives.
-
-    Args:
-        loss: A loss of distances r = 1 − cosine.
-        first: Outputs of one view of B ≥ 2 objects.
-        second: Outputs of another view of the same objects.
-
-    Returns:
-        A scalar; for `InfoNCE` that of `nt_xent`.
-    """
-    size = len(first)
-    unit = torch.cat(_unit(first, second))
-    distances = 1.0 - unit @ unit.mT
-    object_of = torch.arange(2 * size, device=unit.device) % size
-    others = object_of.unsqueeze(1) != object_of
-    return loss(distances.diagonal(size).repeat(2), distances[others].view(2 * size, -1)).mean()
-
-
-def infonce_balance(first: Float[Tensor, "B n"], second: Float[Tensor, "B n"], temperature: float) -> float:
-    """Return E Σ_k ξ_k (r_-k − r_+) / E r_+, the β at which β r_+ balances InfoNCE (T5).
-
-    Args:
-        first: Outputs of one view of B ≥ 2 objects.
-        second: Outputs of another view of the same objects; the others serve as negatives.
-        temperature: τ.
-
-    Returns:
-        The ratio; infinite if the views of every object agree.
-    """
-    r = half_squared_distances(first, second)
-    others = ~torch.eye(len(first), dtype=torch.bool, device=first.device)
-    r_pos, r_neg = r.diagonal(), r[others].view(len(first), -1)
-    xi = InfoNCE(temperature).pair_weights(r_pos, r_neg)
-    push, pull = (xi * (r_neg - r_pos.unsqueeze(1))).sum(1).mean(), r_pos.mean()
-    return float(push / pull)
-
-
-def _unit(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    return F.normalize(first), F.normalize(second)
-
-
-def _infonce(e: ImageExperiment) -> BatchLoss:
-    return partial(nt_xent, temperature=e.temperature)
-
-
-def _simple(e: ImageExperiment) -> BatchLoss:
-    return partial(in_batch, SimpleContrastive())
-
-
-def _triplet(e: ImageExperiment) -> BatchLoss:
-    return partial(in_batch, SoftTriplet(e.temperature, e.margin))
-
-
-def _covariance(e: ImageExperiment) -> BatchLoss:
-    loss = InfoNCE(e.temperature)
-    return lambda first, second: two_view_covariance_loss(*_unit(first, second), loss, in_batch=True)
-
-
-def _covariance_plain(e: ImageExperiment) -> BatchLoss:
-    return partial(two_view_covariance_loss, loss=InfoNCE(e.temperature))
-
-
-LOSSES: dict[LossName, Callable[[ImageExperiment], BatchLoss]] = {
-    "infonce": _infonce,
-    "simple": _simple,
-    "triplet": _triplet,
-    "covariance": _covariance,
-    "covariance-plain": _covariance_plain,
-}

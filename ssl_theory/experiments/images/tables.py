@@ -10,7 +10,8 @@ from typing import get_args
 import pandas as pd
 import torch
 
-from ssl_theory.experiments.images import ImageExperiment, LossName, labelled, pixels, run
+from ssl_theory.experiments.images.settings import ImageExperiment, LossName
+from ssl_theory.experiments.images.train import labelled, pixels, run
 
 _MAIN = ImageExperiment(seeds=5)
 _SWEEP = ImageExperiment(seeds=2, epochs=20, measure_every=20)

@@ -14,18 +14,19 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_theory.checks import relative_error
-from ssl_theory.experiments import trees
 from ssl_theory.experiments.trees import (
-    LOSSES,
     TreeExperiment,
-    _Group,
     bytes_per_seed,
     ensemble_loss,
     explained,
     level_table,
+    memory,
     run,
     seeds_at_once,
+    train,
 )
+from ssl_theory.experiments.trees.losses import LOSSES
+from ssl_theory.experiments.trees.train import _Group
 from ssl_theory.losses import InfoNCE
 from ssl_theory.training import CheckpointError
 
@@ -94,7 +95,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.M
     whole = run(TINY, device="cpu", together=2)
     name = tmp_path / "tree"
     calls = 0
-    batch_loss = trees._Group.batch_loss
+    batch_loss = train._Group.batch_loss
 
     def stops(self: Any, count: int) -> torch.Tensor:
         nonlocal calls
@@ -103,7 +104,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.M
             raise RuntimeError("power cut")
         return batch_loss(self, count)
 
-    monkeypatch.setattr(trees._Group, "batch_loss", stops)
+    monkeypatch.setattr(train._Group, "batch_loss", stops)
     with pytest.raises(RuntimeError, match="power cut"):
         run(TINY, device="cpu", together=2, checkpoint=name)
     monkeypatch.undo()
@@ -242,12 +243,12 @@ def test_seeds_that_do_not_fit_are_split(monkeypatch: pytest.MonkeyPatch) -> Non
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     many = replace(TINY, seeds=1000)
     need = bytes_per_seed(many, gpu)
-    monkeypatch.setattr(trees, "free_bytes", lambda _: 20 * need)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 20 * need)
     assert seeds_at_once(many, gpu) == 10
     assert seeds_at_once(replace(many, seeds=4), gpu) == 4
-    monkeypatch.setattr(trees, "free_bytes", lambda _: bytes_per_seed(many, cpu) * 5 // 2)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: bytes_per_seed(many, cpu) * 5 // 2)
     assert seeds_at_once(many, cpu) == 1
     assert run(replace(TINY, epochs=0), device="cpu")["group"].unique().tolist() == [0, 1, 2]
-    monkeypatch.setattr(trees, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 1000)
     with pytest.raises(MemoryError, match="lower the depth, width, batch or evaluation"):
         run(TINY, device="cpu")

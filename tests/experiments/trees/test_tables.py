@@ -9,9 +9,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ssl_theory.experiments import tree_tables
-from ssl_theory.experiments.tree_tables import grid, level_summary, stored, tabulate, variations
-from ssl_theory.experiments.trees import TreeExperiment, run
+from ssl_theory.experiments.trees import (
+    TreeExperiment,
+    grid,
+    level_summary,
+    run,
+    stored,
+    tables,
+    tabulate,
+    variations,
+)
 
 TINY = TreeExperiment(seeds=2, epochs=2, depth=2, width=2, steps=2, batch=8, evaluation=64)
 PAIR = {"one": TINY, "two": replace(TINY, width=3)}
@@ -57,10 +64,10 @@ def test_kept_of_the_leading_step() -> None:
 def test_a_stopped_table_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tabulate(PAIR, tmp_path / "whole.csv")
     assert list(tmp_path.iterdir()) == [tmp_path / "whole.csv"]  # no checkpoints are left
-    monkeypatch.setattr(tree_tables, "run", _fails_at_width_3)
+    monkeypatch.setattr(tables, "run", _fails_at_width_3)
     with pytest.raises(RuntimeError, match="power cut"):
         tabulate(PAIR, tmp_path / "part.csv")
-    monkeypatch.setattr(tree_tables, "run", _only_width_3)
+    monkeypatch.setattr(tables, "run", _only_width_3)
     pd.testing.assert_frame_equal(tabulate(PAIR, tmp_path / "part.csv"), whole)
 
 
