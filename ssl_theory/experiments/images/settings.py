@@ -1,0 +1,129 @@
+"""What an experiment on images is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from ssl_theory.images.data import Name
+from ssl_theory.validation import require_integer, require_real
+
+LossName = Literal["infonce", "simple", "triplet", "covariance", "covariance-plain"]
+EncoderName = Literal["conv", "resnet18"]
+Schedule = Literal["constant", "cosine"]
+
+
+@dataclass(frozen=True)
+class ImageExperiment:
+    """One setting of T12.
+
+    Args:
+        data: "digits", "cifar10" or "stl10".
+        encoder: "conv", a small convolutional one, or "resnet18", with the stem for images of 32 × 32.
+        channels: Of the layers of "conv".
+        strides: Of the layers of "conv".
+        batch_norm: Whether encoder and projector normalise over the batch.
+        hidden: Width of the projector's hidden layer.
+        outputs: n_L, width of what the loss compares.
+        loss: "infonce", NT-Xent; "simple" and "triplet" with the same normalised outputs and in-batch
+            negatives; "covariance", the covariance loss of InfoNCE on normalised outputs, all other
+            images as negatives; "covariance-plain", the book's, on plain outputs with one negative at a time.
+        temperature: τ; the simple loss has none.
+        margin: r_0 of "triplet".
+        beta: β, weight of the extra β r_+.
+        strength: Factor of the augmentation.
+        epochs: Passes through the images.
+        batch: Images in an update, each in two views.
+        rate: Adam's step size at the start.
+        schedule: "constant", or "cosine" for a step size that falls to 0 along half a cosine.
+        measure_every: Epochs between evaluations.
+        copies: Random views of each image at an evaluation on digits; other images are shown as they are.
+        seeds: Number of runs.
+        seed: Seed of the first run; the next ones count on.
+
+    Raises:
+        TypeError: If a number is of another type.
+        ValueError: If a number is out of range or a name is unknown.
+    """
+
+    data: Name = "digits"
+    encoder: EncoderName = "conv"
+    channels: tuple[int, ...] = (24, 48, 96)
+    strides: tuple[int, ...] = (2, 1, 2)
+    batch_norm: bool = True
+    hidden: int = 128
+    outputs: int = 64
+    loss: LossName = "infonce"
+    temperature: float = 0.2
+    margin: float = 0.0
+    beta: float = 0.0
+    strength: float = 1.0
+    epochs: int = 40
+    batch: int = 128
+    rate: float = 3e-3
+    schedule: Schedule = "cosine"
+    measure_every: int = 10
+    copies: int = 4
+    seeds: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "outputs", "measure_every", "seeds"):
+            require_integer(name, getattr(self, name), 1)
+        for name in ("epochs", "seed"):
+            require_integer(name, getattr(self, name), 0)
+        for name in ("batch", "copies"):
+            require_integer(name, getattr(self, name), 2)
+        for name in ("temperature", "rate"):
+            require_real(name, getattr(self, name), above=0.0)
+        require_real("margin", self.margin)
+        for name in ("beta", "strength"):
+            if require_real(name, getattr(self, name)) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name, kind in (
+            ("data", Name),
+            ("encoder", EncoderName),
+            ("loss", LossName),
+            ("schedule", Schedule),
+        ):
+            allowed = get_args(kind)
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+
+    @classmethod
+    def usual(cls, data: Name, **given: Any) -> ImageExperiment:
+        """Return the setting that suits a data set, changed where told.
+
+        Digits take a small encoder. CIFAR-10 and STL-10 take a ResNet-18 with a projector 512-128, τ = 0.5,
+        batches of 128 and Adam at a constant 1e-3.
+
+        Args:
+            data: "digits", "cifar10" or "stl10".
+            **given: What is to be different.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            TypeError: If there is no such field, or as for the class.
+            ValueError: As for the class.
+        """
+        large: dict[str, Any] = {
+            "encoder": "resnet18",
+            "hidden": 512,
+            "outputs": 128,
+            "temperature": 0.5,
+            "rate": 1e-3,
+            "schedule": "constant",
+            "epochs": 100,
+            "measure_every": 10,
+        }
+        return cls(data=data, **({} if data == "digits" else large) | given)
+
+    @property
+    def name(self) -> str:
+        """A file name of its own for each setting, whatever the number of seeds."""
+        text = json.dumps(asdict(self) | {"seeds": None, "seed": None}, sort_keys=True)
+        return f"{self.data}-{self.loss}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

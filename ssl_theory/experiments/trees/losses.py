@@ -1,0 +1,49 @@
+"""Losses of a batch of triples, for all seeds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from ssl_theory.experiments.trees.settings import LossName
+from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
+
+EnsembleLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def ensemble_loss(name: LossName, temperature: float) -> EnsembleLoss:
+    """Return the function (r+, r-) -> loss of each seed, (S, B), (S, B) -> (S,)."""
+    return partial(LOSSES[name], temperature)
+
+
+def leading_loss(name: LossName, temperature: float) -> ContrastiveLoss:
+    """Return the loss whose ξ̄ scales the operators; 1 where the loss has no leading part of its own."""
+    return InfoNCE(temperature) if name == "infonce" else SimpleContrastive()
+
+
+def _infonce(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return -logsigmoid((r_neg - r_pos) / temperature).mean(1)  # with one negative, in few kernels
+
+
+def _simple(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return (r_pos - r_neg).mean(1)
+
+
+def _positives(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return r_pos.mean(1)
+
+
+def _shared_weight(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    return -torch.sigmoid((r_neg.mean(1) - r_pos.mean(1)) / temperature)
+
+
+LOSSES: dict[LossName, Callable[[float, Tensor, Tensor], Tensor]] = {
+    "infonce": _infonce,
+    "simple": _simple,
+    "positives": _positives,
+    "shared-weight": _shared_weight,
+}
