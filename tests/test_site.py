@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from ssl_theory.checks import theorems
 from ssl_theory.display.widgets import _NO_SCRIPT, _SCRIPT
+from ssl_theory.theorems import theorems
 from tests.browser import (
     Visit,
     broken_links,

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from ssl_theory.checks import theorems
 from ssl_theory.publishing.errors import UsageError, unknown
 from ssl_theory.publishing.repository import Repository, repository
+from ssl_theory.theorems import theorems
 
 PACKAGE = Path(__file__).parents[1]
 

@@ -9,8 +9,8 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from ssl_theory.checks import claims
 from ssl_theory.publishing.frame import check_anchor
+from ssl_theory.theorems import claims
 
 
 def check(

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssl_theory.checks import MIME, Theorem, theorems
+from ssl_theory.checks import MIME
 from ssl_theory.publishing import notebooks, parameters
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.repository import Repository
+from ssl_theory.theorems import Theorem, theorems
 
 # Seconds that reading takes: a word, a formula in a line, a formula of its own, a line of code.
 WORD, INLINE, DISPLAY, CODE = 0.25, 1.5, 15.0, 1.5

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_theory.checks import MIME, STATUS, Theorem, dependencies, theorems
+from ssl_theory.checks import MIME, STATUS
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.frame import check_anchor, count_of
 from ssl_theory.publishing.ledger_picture import description, picture
+from ssl_theory.theorems import Theorem, dependencies, theorems
 
 MARKER = "<!-- ledger -->"
 PICTURE = Path("pictures/ledger-errors.svg")  # where the page expects it, in the book's folder

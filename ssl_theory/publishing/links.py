@@ -17,8 +17,8 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from ssl_theory.checks import theorems
 from ssl_theory.publishing.api import FOLDER
+from ssl_theory.theorems import theorems
 
 NOTATION = "notation"
 EVERYDAY = ("negative", "positive")  # terms that are linked in the plural only: else they may be any sign

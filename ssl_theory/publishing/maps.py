@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from ssl_theory.checks import Theorem, theorems
 from ssl_theory.publishing.catalogue import Chapter
+from ssl_theory.theorems import Theorem, theorems
 
 BOX, HIGH, GAP, LANE, DROP = 128.0, 82.0, 10.0, 8.0, 46.0
 # pixels: a box, its height, gaps, a passing arrow, a drop

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ssl_theory.checks import theorems
 from ssl_theory.publishing import cli, execute, ledger, notebooks
 from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.errors import UsageError
 from ssl_theory.publishing.lock import lock
 from ssl_theory.publishing.parameters import parse
+from ssl_theory.theorems import theorems
 from tests.publishing.books import text, write_book
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")

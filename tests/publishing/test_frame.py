@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from ssl_theory.checks import MIME, claims, theorems
+from ssl_theory.checks import MIME
 from ssl_theory.publishing import frame, notebooks
 from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.cli import _parser
 from ssl_theory.publishing.parameters import parse
 from ssl_theory.publishing.repository import Repository
+from ssl_theory.theorems import claims, theorems
 from tests.publishing.books import PARAMETERS, code, text
 
 BOOK = find_book(Path(__file__))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ssl_theory.checks import MIME, STATUS, Checks, theorems
+from ssl_theory.checks import MIME, STATUS, Checks
 from ssl_theory.publishing import ledger, notebooks
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.frame import check_anchor
+from ssl_theory.theorems import theorems
 
 THEOREM = next(iter(theorems().values()))
 CLAIM, CHAPTER = THEOREM.claims[0], THEOREM.chapter

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-from ssl_theory.checks import theorems
 from ssl_theory.publishing import api
 from ssl_theory.publishing.links import normal, symbols_of
+from ssl_theory.theorems import theorems
 
 EXTENSIONS = (
     "myst_parser",

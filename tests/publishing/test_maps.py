@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ssl_theory import checks
-from ssl_theory.checks import Theorem, dependencies, theorems
 from ssl_theory.publishing import maps, notebooks
 from ssl_theory.publishing.catalogue import Chapter, find_book
+from ssl_theory.theorems import Theorem, dependencies, theorems
 
 BOOK = find_book(Path(__file__))
 CHAPTERS = list(BOOK.chapters().values())

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ssl_theory.checks import theorems
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.theorems import theorems
 from tests.publishing.books import code, text, write_chapter
 
 BOOK = find_book(Path(__file__))
