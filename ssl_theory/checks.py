@@ -19,7 +19,7 @@ from functools import cache
 from importlib.metadata import version
 from statistics import median
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ssl_theory.theorems import Claim, Kind, Theorem, claims
 
@@ -41,7 +41,7 @@ STATUS: dict[Kind, str] = {
     "fails": "fails as predicted outside its assumptions",
 }
 
-Pair = tuple[Any, Any]
+Pair = tuple[Any, Any]  # a value and what is expected, or two ends
 
 
 class CheckError(AssertionError):
@@ -143,7 +143,7 @@ class Check:
         self._tightness: list[float] = []
         self._powers: list[float] = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Check:
         """Return the check."""
         return self
 
@@ -398,7 +398,7 @@ def _tensors(*values: Any) -> tuple[Tensor, ...]:
     """Return numbers, arrays and tensors in float64 on the CPU, numbers in the shape of the others."""
     import torch
 
-    found = [torch.as_tensor(value).detach().to("cpu", torch.float64) for value in values]
+    found = [torch.as_tensor(value, dtype=torch.float64).detach().cpu() for value in values]
     shape = max((t.shape for t in found), key=len)
     return tuple(t.expand(shape) if t.ndim == 0 else t for t in found)
 

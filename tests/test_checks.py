@@ -1,91 +1,253 @@
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import asdict
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from IPython.utils.capture import capture_output
 
 from ssl_theory import checks
-from ssl_theory.checks import MIME, CheckError, Checks, relative_error
+from ssl_theory.checks import MIME, STATUS, TWINS, Check, CheckError, Record, holds, relative_error
+from ssl_theory.theorems import KINDS, Claim, Kind, Theorem
+
+ONES = torch.ones(3, dtype=torch.float64)
 
 
-def notebook(chapter: str = "gradient") -> Checks:
-    return Checks(chapter, profile="quick", seed=3)
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a theorem claim one check of every kind."""
+    monkeypatch.delenv(TWINS, raising=False)
+    own = tuple(
+        Claim(f"X.{kind}", "this against that", kind, "without the factor ½", tolerance)
+        for kind, tolerance in zip(KINDS, (1e-12, 1e-12, 6.0, 0.05, 0.0, 0.01), strict=True)
+    )
+    own = (*own, Claim("X.bare", "no control", "exact", tolerance=1e-12))
+    own = (*own, Claim("X.most", "in most cases", "fails", "inside", 0.01, share=0.5))
+    theorem = Theorem("X", "Title", "here", "All is well.", ("none",), "extends", "nowhere", own)
+    monkeypatch.setattr(checks, "claims", lambda: {claim.id: (theorem, claim) for claim in own})
+    with capture_output():
+        yield
 
 
-def test_a_check_that_holds_is_recorded_and_shown() -> None:
-    book = notebook()
-    record = book.exact("T1.shared", 3e-15, cases=40)
-    assert book.records == [record]
+def new(kind: str) -> Check:
+    return Check(f"X.{kind}", "here", profile="quick", seed=3)
+
+
+def file(check: Check, kind: Kind, *, right: bool = True, control: bool = True) -> None:
+    """File a case whose statement holds or not, and whose control fails or not."""
+    off, twin = (0.0 if right else 0.5), (0.5 if control else 0.0)
+    cases: dict[Kind, Callable[[], None]] = {
+        "exact": lambda: check.equal(ONES, ONES + off, ONES + twin),
+        "bound": lambda: check.bound(ONES, ONES - off, ONES - twin),
+        "sampled": lambda: check.sample(1.0, 1.0 + off, 0.01, 1.0 + twin),
+        "slope": lambda: check.slope(2.0, 2.0 + off, control=2.0 + off + twin),
+        "interval": lambda: check.interval((0 - off, 1), (0, 2), control=(0 - twin, 1)),
+        "fails": lambda: check.breaks(0.5 - off, 0.0, restored=(0.5 - twin, 0.0)),
+    }
+    cases[kind]()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_check_that_holds_is_recorded_with_its_control(kind: Kind) -> None:
+    with new(kind) as check:
+        file(check, kind)
+        file(check, kind)
+    record = check.record
     assert record.passed
-    assert record.status == "exact"
-    assert (record.theorem, record.chapter, record.profile, record.seed) == ("T1", "gradient", "quick", 3)
+    assert (record.kind, record.status, record.cases, record.empty) == (kind, STATUS[kind], 2, 0)
+    assert (record.theorem, record.chapter, record.profile, record.seed) == ("X", "here", "quick", 3)
     assert {"python", "torch", "numpy", "ssl-theory"} <= set(record.versions)
-    json.dumps(asdict(record))
+    assert (record.control_error > record.tolerance) != (kind == "fails")
+    entry = json.loads(json.dumps(dataclasses.asdict(record), allow_nan=False))
+    assert holds(entry)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_statement_that_is_wrong_stops(kind: Kind) -> None:
+    def run() -> None:
+        with new(kind) as check:
+            file(check, kind)
+            file(check, kind, right=False)
+
+    with pytest.raises(CheckError, match=rf"X\.{kind} failed: this against that.*Statement: All is well"):
+        run()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_control_that_passes_stops_and_says_so(kind: Kind) -> None:
+    def run() -> None:
+        with new(kind) as check:
+            file(check, kind, control=False)
+
+    with pytest.raises(
+        CheckError, match=r"control (passes in all 1 cases|fails as well): without the factor ½"
+    ):
+        run()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_cases_are_no_evidence(kind: Kind) -> None:
+    with pytest.raises(CheckError, match="0 cases"), new(kind):
+        pass
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_wrong_version_in_the_place_of_the_statement_stops(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    def run() -> Record:
+        with new(kind) as check:
+            file(check, kind)
+        return check.record
+
+    monkeypatch.setenv(TWINS, "X.other")
+    run()
+    monkeypatch.setenv(TWINS, f"X.{kind}")
+    with pytest.raises(CheckError, match=rf"X\.{kind} failed"):
+        run()
+    monkeypatch.setenv(TWINS, "all")
+    assert run().passed, "it was refused, and the chapter goes on"
+
+
+def test_cases_that_tell_nothing_are_tested_but_counted_apart() -> None:
+    with new("exact") as check:
+        check.equal(ONES, ONES, ONES / 2)
+        check.equal(0, 0, 0)
+    assert (check.record.cases, check.record.empty) == (1, 1)
+    assert check.record.control_error == 0.5
+    check = new("exact")
+    check.equal(ONES, ONES, ONES / 2)
+    check.equal(1, 0, 0)
+    with pytest.raises(CheckError, match="error 1.000e"), check:
+        pass
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_numbers_that_are_none_never_hold(bad: float) -> None:
+    with pytest.raises(CheckError, match=r"error (nan|inf)"), new("exact") as check:
+        check.equal(bad, 1.0, 2.0)
+    with pytest.raises(CheckError, match="not finite"), new("exact") as check:
+        check.equal(1.0, 1.0, bad)
+    with pytest.raises(CheckError, match="no finite number"), new("fails") as check:
+        check.breaks(bad, 0.0, restored=(0.0, 0.0))
+
+
+def test_rows_are_cases_and_a_control_may_have_a_value_of_its_own() -> None:
+    value = torch.rand(5, 2, 2, dtype=torch.float64)
+    with new("exact") as check:
+        check.equal(value, value, value.mT, rows=True)
+        check.equal(1.0, 1.0, control=(3.0, 1.0))
+        check.equal(np.ones(2), [1.0, 1.0], 2)
+    assert check.record.cases == 7
+
+
+def test_a_bound_records_how_tight_it_is() -> None:
+    with new("bound") as check:
+        check.bound([1.0, 2.0], [4.0, 4.0], [1.5, 1.5])
+        check.bound([0.0], [0.0], [-1.0])
+    assert check.record.tightness == 0.5
+    with new("bound") as check:
+        check.bound(2.0 + 1e-13, 2.0, 1.0)
+    with pytest.raises(CheckError, match="error 5"), new("bound") as check:
+        check.bound(3.0, 2.0, 1.0)
+
+
+def test_a_sample_records_its_power_and_needs_some() -> None:
+    with new("sampled") as check:
+        check.sample([0.5, 0.52], 0.5, 0.01, 0.4)
+    assert check.record.power == pytest.approx(0.12)
+    assert check.record.error == pytest.approx(2)
+    with (
+        pytest.raises(CheckError, match="would not have noticed 20% of its effect, only 60%"),
+        new("sampled") as c,
+    ):
+        c.sample(0.1, 0.1, 0.01, 1.0)
+    with new("sampled") as check:
+        check.sample(0.0, 0.0, 0.01, 0.5, effect=0.5)
+    with pytest.raises(CheckError, match="would not have noticed"), new("sampled") as check:
+        check.sample(0.0, 0.0, 0.01, 0.5)
+
+
+def test_failing_in_some_cases_says_in_how_many() -> None:
+    with new("most") as check:
+        for error in (0.5, 0.3, 0.001):
+            check.breaks(error, 0.0, restored=(0.0, 0.0))
+    assert (check.record.cases, check.record.of, check.record.error) == (2, 3, 0.3)
+    for name, errors, told in (("most", (0.5, 0, 0), "50% of 3"), ("fails", (0.5, 0.001), "100% of 2")):
+        check = new(name)
+        for error in errors:
+            check.breaks(error, 0.0, restored=(0.0, 0.0))
+        with pytest.raises(CheckError, match=f"in {told} cases, does in 1"), check:
+            pass
+
+
+def test_an_error_in_the_block_is_not_hidden_by_a_judgement() -> None:
+    with pytest.raises(ZeroDivisionError), new("exact"):
+        _ = 1 / 0
 
 
 def test_the_record_travels_with_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[dict[str, object]] = []
+    shown: list[dict[str, Any]] = []
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
-    record = notebook().fails("T1.bias-below", 0.4, exceeds=0.01)
-    assert shown[0][MIME] == asdict(record)
-    assert "0.01" not in str(shown[0]["text/plain"])  # printed as 1.0e-02
-    assert "> 1.0e-02" in str(shown[0]["text/plain"])
+    with new("exact") as check:
+        check.equal(ONES, ONES, ONES / 2)
+    assert shown[0][MIME] == dataclasses.asdict(check.record)
+    assert "Error 0.0e+00 ≤ 1e-12; without the factor ½: 5.0e-01. 1 case (exact)." in shown[0]["text/plain"]
 
 
-@pytest.mark.parametrize("error", [1e-11, float("nan"), float("inf")])
-def test_a_check_that_fails_stops_with_statement_error_and_tolerance(error: float) -> None:
-    book = notebook()
-    with pytest.raises(CheckError, match=r"T1.shared failed.*tolerance 1.000e-12.*Statement: Two networks"):
-        book.exact("T1.shared", error)
-    assert not book.records
-
-
-@pytest.mark.bad_input
-def test_a_negative_error_is_no_error() -> None:
-    with pytest.raises(ValueError, match=r"error of T1\.shared must be at least 0, got -1"):
-        notebook().exact("T1.shared", -1.0)
-
-
-def test_no_cases_are_no_evidence() -> None:
-    with pytest.raises(CheckError, match="0 cases"):
-        notebook().exact("T1.shared", 0.0, cases=0)
-
-
-def test_every_kind_of_evidence_has_its_own_test() -> None:
-    with capture_output():
-        assert notebook("simple").slope("T3.balance-flow", 1.01, expected=1.0).error == pytest.approx(0.01)
-        notebook("one-layer").sampled("T6.probability", 5.9)
-    with pytest.raises(CheckError, match="T3.balance-flow failed"):
-        notebook("simple").slope("T3.balance-flow", 1.2, expected=1.0)
-    with pytest.raises(CheckError, match="T6.probability failed"):
-        notebook("one-layer").sampled("T6.probability", 6.1)
-    with pytest.raises(CheckError, match=r"T1.bias-below failed.*must exceed 1.000e-03"):
-        notebook().fails("T1.bias-below", 1e-9, exceeds=1e-3)
-    with pytest.raises(CheckError, match="error inf"):
-        notebook().fails("T1.bias-below", float("inf"), exceeds=1e-3)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"passed": False},
+        {"passed": 1},
+        {"error": 1.0},
+        {"error": math.nan},
+        {"control_error": 1e-14},
+        {"cases": 0},
+        {"tolerance": "much"},
+        {"kind": "fails"},
+    ],
+)
+def test_a_record_that_was_tampered_with_does_not_hold(change: dict[str, Any]) -> None:
+    with new("exact") as check:
+        check.equal(ONES, ONES, ONES / 2)
+    entry = dataclasses.asdict(check.record)
+    assert holds(entry)
+    assert not holds(entry | change)
+    assert not holds({})
 
 
 @pytest.mark.bad_input
-def test_a_claim_has_to_be_stated_before_it_is_recorded() -> None:
-    with pytest.raises(ValueError, match="claim must be one of theorems"):
-        notebook().exact("T99.magic", 0.0)
-    with pytest.raises(ValueError, match="claim T3.loss belongs to chapter 'simple', got 'gradient'"):
-        notebook().exact("T3.loss", 0.0)
-    with pytest.raises(ValueError, match="claim T1.bias-below is of kind 'fails', got 'exact'"):
-        notebook().exact("T1.bias-below", 0.0)
+def test_a_claim_has_to_be_stated_with_a_control_before_it_is_checked() -> None:
+    with pytest.raises(ValueError, match=r"claim must be one of theorems.*got 'X\.magic'"):
+        new("magic")
+    with pytest.raises(ValueError, match=r"claim X\.exact belongs to chapter 'here', got 'there'"):
+        Check("X.exact", "there", profile="quick", seed=0)
+    with pytest.raises(ValueError, match=r"claim X\.bare names no control"):
+        new("bare")
+    with pytest.raises(ValueError, match=r"claim X\.bound is of kind 'bound', got a case of 'exact'"):
+        new("bound").equal(1, 1, 2)
 
 
-def test_theorems_are_complete() -> None:
-    assert set(checks.theorems()) >= {"T1", "T2", "T3", "T6"}
-    for theorem in checks.theorems().values():
-        assert theorem.claims, theorem.id
-        assert theorem.statement.endswith("."), theorem.id
-        assert theorem.assumptions, theorem.id
-        assert theorem.paper, theorem.id
-    assert len(checks.claims()) == sum(len(t.claims) for t in checks.theorems().values())
+@pytest.mark.bad_input
+def test_cases_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="exactly one of wrong and control"):
+        new("exact").equal(1, 1)
+    with pytest.raises(ValueError, match="exactly one of wrong and control"):
+        new("exact").equal(1, 1, 2, control=(1, 2))
+    with pytest.raises(ValueError, match="value must have the shape of expected"):
+        new("exact").equal(ONES, torch.ones(2), ONES)
+    with pytest.raises(ValueError, match="deviation must be positive, got 0"):
+        new("sampled").sample(1, 1, 0, 2)
+    with pytest.raises(ValueError, match=r"interval must not end before it begins, got \(2.0, 1.0\)"):
+        new("interval").interval((2, 1), (0, 3), control=(0, 1))
 
 
 def test_error_of_a_comparison() -> None:
@@ -96,3 +258,16 @@ def test_error_of_a_comparison() -> None:
     assert relative_error(a, b * float("nan")) != relative_error(a, b * float("nan"))
     with pytest.raises(ValueError, match=r"value must have the shape of expected, \(2,\), got \(1,\)"):
         relative_error(a[:1], b)
+
+
+@pytest.mark.bad_input
+def test_a_comparison_is_one_of_tensors() -> None:
+    with pytest.raises(TypeError, match="expected must be a tensor, got list"):
+        relative_error(torch.ones(1), [1.0])  # type: ignore[arg-type]
+
+
+@given(st.floats(-1e3, 1e3), st.floats(0, 1e3), st.floats(0, 1e3))
+def test_an_interval_holds_exactly_if_it_lies_inside(low: float, width: float, most: float) -> None:
+    outside = checks._outside((low, low + width), (0.0, most))
+    assert (outside == 0) == (low >= 0 and low + width <= most)
+    assert outside >= 0
