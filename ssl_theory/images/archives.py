@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch  # type: ignore[import-untyped]
 import torch
 from filelock import FileLock
 from jaxtyping import Int, UInt8
@@ -58,7 +57,9 @@ def unpacked(archive: Archive, folder: str | Path | None = None, *, download: bo
         FileNotFoundError: If the archive is not there and cannot be fetched; says what to put where.
         OSError: If the archive is damaged or another file, or nothing can be written.
     """
-    folder = Path(pooch.os_cache("ssl-theory")) if folder is None else Path(folder)
+    import pooch  # type: ignore[import-untyped]  # only archives need it
+
+    folder = Path(pooch.os_cache("ssl-theory")) if folder is None else Path(folder).expanduser()
     target, packed = folder / archive.inside, folder / Path(archive.url).name
     if target.is_dir():
         return target
@@ -79,6 +80,7 @@ def unpacked(archive: Archive, folder: str | Path | None = None, *, download: bo
 
 
 def _fetch(archive: Archive, packed: Path) -> None:
+    import pooch
     from requests import RequestException
 
     try:

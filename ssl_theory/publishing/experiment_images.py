@@ -46,7 +46,7 @@ def add_images(kinds: Any) -> None:
     """
     parser = kinds.add_parser("images", help="does the operator explain contrastive learning on images?")
     parser.set_defaults(command=images)
-    parser.add_argument("--data", default="digits", help="digits, cifar10 or stl10")
+    parser.add_argument("--data", default="digits", help="digits, mnist, photographs, cifar10 or stl10")
     for name, (kind, text) in SWEPT.items():
         parser.add_argument(f"--{name}", type=kind, nargs="+", help=f"{text}; one or more")
     for name, (kind, text) in OPTIONS.items():

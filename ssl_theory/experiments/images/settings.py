@@ -20,7 +20,7 @@ class ImageExperiment:
     """One setting of T12.
 
     Args:
-        data: "digits", "cifar10" or "stl10".
+        data: "digits", "mnist", "photographs", "cifar10" or "stl10".
         encoder: "conv", a small convolutional one, or "resnet18", with the stem for images of 32 × 32.
         channels: Of the layers of "conv".
         strides: Of the layers of "conv".
@@ -39,7 +39,8 @@ class ImageExperiment:
         rate: Adam's step size at the start.
         schedule: "constant", or "cosine" for a step size that falls to 0 along half a cosine.
         measure_every: Epochs between evaluations.
-        copies: Random views of each image at an evaluation on digits; other images are shown as they are.
+        copies: Random views of each image at an evaluation on digits and MNIST; other images are shown as
+            they are.
         seeds: Number of runs.
         seed: Seed of the first run; the next ones count on.
 
@@ -96,11 +97,11 @@ class ImageExperiment:
     def usual(cls, data: Name, **given: Any) -> ImageExperiment:
         """Return the setting that suits a data set, changed where told.
 
-        Digits take a small encoder. CIFAR-10 and STL-10 take a ResNet-18 with a projector 512-128, τ = 0.5,
-        batches of 128 and Adam at a constant 1e-3.
+        Digits, MNIST and photographs take a small encoder. CIFAR-10 and STL-10 take a ResNet-18 with a
+        projector 512-128, τ = 0.5, batches of 128 and Adam at a constant 1e-3.
 
         Args:
-            data: "digits", "cifar10" or "stl10".
+            data: "digits", "mnist", "photographs", "cifar10" or "stl10".
             **given: What is to be different.
 
         Returns:
@@ -120,7 +121,7 @@ class ImageExperiment:
             "epochs": 100,
             "measure_every": 10,
         }
-        return cls(data=data, **({} if data == "digits" else large) | given)
+        return cls(data=data, **(large if data in ("cifar10", "stl10") else {}) | given)
 
     @property
     def name(self) -> str:

@@ -30,6 +30,7 @@ from ssl_theory.images import (
 )
 from ssl_theory.images.data import Split
 from ssl_theory.images.evaluation import evaluate, features, variances
+from ssl_theory.images.photographs import VIEW
 from ssl_theory.images.randomness import drawing_from
 from ssl_theory.training import Precision, distributed, fit, resolve_device
 from ssl_theory.validation import require_integer
@@ -163,7 +164,7 @@ class _Data:
         Returns:
             What `ssl_theory.images.evaluation.evaluate` returns.
         """
-        random = torch.Generator(self.device).manual_seed(seed) if self.train.name == "digits" else None
+        random = torch.Generator(self.device).manual_seed(seed) if self.train.name in WRITTEN else None
         copies = self.experiment.copies
         return evaluate(encoder, self.train, self.test, self.view, generator=random, copies=copies)
 
@@ -311,11 +312,15 @@ class ImageRun:
         return self._order[1][place * size : (place + 1) * size]
 
 
+WRITTEN = {"digits": 16, "mnist": 40}  # handwritten characters, and the canvas that they are placed on
+
+
 def view_of(experiment: ImageExperiment, images: ImageSet) -> View:
     """Return how views are drawn: digits are placed, turned and scaled, photographs treated as by SimCLR."""
-    if experiment.data == "digits":
-        return DigitViews(images.mean, images.std, strength=experiment.strength)
-    size = images.images.shape[-1]
+    if experiment.data in WRITTEN:
+        canvas = WRITTEN[experiment.data]
+        return DigitViews(images.mean, images.std, size=canvas, strength=experiment.strength)
+    size = VIEW if experiment.data == "photographs" else images.images.shape[-1]
     blur = 0.5 if experiment.data == "stl10" else 0.0
     return SimCLRViews(images.mean, images.std, size=size, blur=blur, strength=experiment.strength)
 
