@@ -197,26 +197,45 @@ def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry], here: lis
         f"Stated and proved as {{prf:ref}}`{theorem.label}` in {{doc}}`{chapter.place}`."
         + (f" The checks ran in {'; '.join(circumstances(entries))}." if len(here) > 1 else ""),
         '<div class="pst-scrollable-table-container"><table class="table checks">\n<thead><tr>'
-        "<th>check</th><th>what was compared</th><th>error</th><th>cases</th><th>status</th></tr></thead>\n"
+        "<th>check</th><th>what was compared</th><th>error</th><th>the same for</th><th>cases</th>"
+        "<th>status</th></tr></thead>\n"
         f"<tbody>\n{chr(10).join(_row(entry, chapter) for entry in entries)}\n</tbody></table></div>",
     ]
     return "\n\n".join(lines)
 
 
 def _row(entry: Entry, chapter: Chapter) -> str:
-    kind = next(kind for kind, status in STATUS.items() if status == entry["status"])
     link = f'<a href="{_address(entry, chapter.place)}">{html.escape(entry["id"])}</a>'
     # a line may end before the sign, but not at the minus of an exponent
     numbers = re.sub(r"([≤>]) ", "\\1\u00a0", _comparison(entry)).replace("-", "−")
+    control = f"{entry['control']}: {entry['control_error']:.2g}".replace("e-", "e−")
     cells = [
         link,
         html.escape(entry["checked"]),
         html.escape(numbers),
-        f"{entry['cases']:,}",
-        entry["status"],
+        html.escape(control),
+        _cases(entry),
+        _evidence(entry),
     ]
     joined = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f'<tr id="{check_anchor(entry["id"])}" data-status="{kind}">{joined}</tr>'
+    return f'<tr id="{check_anchor(entry["id"])}" data-status="{entry["kind"]}">{joined}</tr>'
+
+
+def _cases(entry: Entry) -> str:
+    cases = f"{entry['cases']:,}"
+    if entry["kind"] == "fails" and entry["of"] != entry["cases"]:
+        cases += f" of {entry['of']:,}"
+    return cases + (f", {entry['empty']:,} tell nothing" if entry["empty"] else "")
+
+
+def _evidence(entry: Entry) -> str:
+    """Return the status with what its kind records besides, and why the tolerance is not the usual one."""
+    told = [entry["status"]]
+    if entry["tightness"] is not None:
+        told.append(f"left side at most {entry['tightness']:.2g} of the right")
+    if entry["power"] is not None:
+        told.append(f"would notice {entry['power']:.0%} of the effect")
+    return html.escape("; ".join([*told, *filter(None, [entry["reason"]])]))
 
 
 def _address(entry: Entry, place: str) -> str:
@@ -224,5 +243,5 @@ def _address(entry: Entry, place: str) -> str:
 
 
 def _comparison(entry: Entry) -> str:
-    sign = ">" if entry["status"] == STATUS["fails"] else "≤"
+    sign = ">" if entry["kind"] == "fails" else "≤"
     return f"{entry['error']:.2g} {sign} {entry['tolerance']:.2g}"
