@@ -147,6 +147,11 @@ class Check:
         """Return the check."""
         return self
 
+    @property
+    def errors(self) -> list[tuple[float, float]]:
+        """The error of every case filed so far, and that of its control."""
+        return list(self._errors)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -271,3 +271,11 @@ def test_an_interval_holds_exactly_if_it_lies_inside(low: float, width: float, m
     outside = checks._outside((low, low + width), (0.0, most))
     assert (outside == 0) == (low >= 0 and low + width <= most)
     assert outside >= 0
+
+
+def test_a_check_tells_the_errors_of_its_cases_and_of_their_controls() -> None:
+    with new("exact") as check:
+        assert check.errors == []
+        file(check, "exact")
+        file(check, "exact", control=False)
+    assert check.errors == [(0.0, 0.5), (0.0, 0.0)]

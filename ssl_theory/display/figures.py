@@ -198,7 +198,8 @@ def error_cases(
     An error of exactly 0 has no logarithm; it is drawn at a tenth of float64's rounding unit.
 
     Args:
-        errors: For each claim its cases' errors, non-negative and without unit, shape (n,).
+        errors: For each claim its cases' errors, non-negative and without unit, shape (n,); or (n, 2), such
+            as `Check.errors`, with those of the wrong version in the second column, drawn in grey.
         tolerance: The largest error that passes.
         own: Tolerances of the claims that have one of their own.
         ax: Where to draw; a new figure if None.
@@ -223,12 +224,15 @@ def error_cases(
         ax = plt.subplots(figsize=(5.8, 1.1 + 0.45 * len(errors)))[1]
     spread = np.random.default_rng(0)  # only shifts points that would hide each other
     for row, (name, cases) in enumerate(errors.items()):
-        values = to_array(cases).ravel()
+        values = to_array(cases)
         if not np.all(values >= 0):
             raise ValueError(f"errors[{name!r}] must be non-negative, got {values.min()}")
-        height = row + spread.uniform(-0.25, 0.25, len(values))
-        shown = np.maximum(values, unit / 10)
-        ax.plot(shown, height, "o", ms=3.5, alpha=0.55, mew=0, rasterized=len(values) > DENSE)
+        columns = values.T if values.ndim == 2 else values.ravel()[None]
+        for column, colour in reversed(list(zip(columns, (None, GREY), strict=False))):
+            height = row + spread.uniform(-0.25, 0.25, len(column))
+            shown = np.maximum(column, unit / 10)
+            style = {"color": colour, "alpha": 0.3} if colour else {"alpha": 0.55}
+            ax.plot(shown, height, "o", ms=3.5, mew=0, rasterized=values.size > DENSE, **style)
     limits = list(tolerances.values())
     rows = np.arange(len(limits))
     ax.vlines(limits, rows - 0.5, rows + 0.5, colors=VERMILION, linestyles="--", lw=1.2)

@@ -118,6 +118,13 @@ def test_error_cases_shows_every_case_and_the_tolerance():
     assert [text.get_text() for text in ax.get_yticklabels()] == list(errors)
 
 
+def test_error_cases_draws_the_wrong_version_in_grey():
+    grey, own = figures.error_cases({"a": [(1e-15, 0.5), (1e-16, 0.25)]}, 1e-12).lines
+    assert grey.get_color() == figures.GREY
+    assert np.asarray(grey.get_xdata()).tolist() == [0.5, 0.25]
+    assert np.asarray(own.get_xdata()).tolist() == [1e-15, 1e-16]
+
+
 def test_dense_layers_are_rasterised():
     many = figures.error_cases({"a": np.full(figures.DENSE + 1, 1e-15)}, 1e-12).lines[0]
     few = figures.error_cases({"a": np.full(figures.DENSE, 1e-15)}, 1e-12).lines[0]
