@@ -1,12 +1,16 @@
-// What scrolls sideways must be reachable without a mouse: a formula wider than its column can be focused,
-// and then the arrow keys move it.
+// A formula wider than its column says so at the edge where it goes on. It can be focused, and then the arrow
+// keys move it, so that it is reachable without a mouse.
 (() => {
   const mark = () => {
     for (const formula of document.querySelectorAll('mjx-container[display="true"]')) {
-      if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+      const beyond = formula.scrollWidth - formula.clientWidth;
+      formula.classList.toggle("wide", beyond > 1);
+      formula.classList.toggle("at-end", formula.scrollLeft >= beyond - 1);
+      if (beyond > 0) formula.tabIndex = 0;
       else formula.removeAttribute("tabindex");
     }
   };
+  addEventListener("scroll", (event) => event.target.matches?.(".wide") && mark(), true);
   addEventListener("load", async () => {
     if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
     mark();
