@@ -25,8 +25,6 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ssl_theory.display.figures import SVG_METADATA
-
 STATIC_VARIABLE = "SSL_THEORY_STATIC"
 MAX_PICTURES = 60
 MAX_BYTES = 1_000_000  # of one control's pictures; a whole page should stay below 1.5 MB
@@ -158,16 +156,14 @@ def _describer(alt: str | Callable[..., str], first: Mapping[str, Any]) -> Calla
 
 
 def _image(figure: Figure, alt: str, hidden: bool) -> str:
-    """Return the figure as an <img> that carries its own data: SVG or palette PNG, whichever is smaller."""
-    svg, png, small = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata=SVG_METADATA)
-    figure.set_layout_engine("none")  # the places that the first drawing found are kept
+    """Return the figure as an <img> that carries its own data, a PNG with a palette."""
+    png, small = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=PNG_DPI)
     Image.open(png).convert("RGB").quantize(128).save(small, format="png", optimize=True)
-    kind, data = min(("svg+xml", svg.getvalue()), ("png", small.getvalue()), key=lambda pair: len(pair[1]))
+    data = base64.b64encode(small.getvalue()).decode()
     width, height = (round(CSS_DPI * inches) for inches in figure.get_size_inches())
     return (
-        f'<img src="data:image/{kind};base64,{base64.b64encode(data).decode()}" alt="{escape(alt)}" '
+        f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}" '
         f'width="{width}" height="{height}"{" hidden" if hidden else ""}>'
     )
 
