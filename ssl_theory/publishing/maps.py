@@ -1,4 +1,4 @@
-"""Maps of the results: which one uses which, as pictures whose boxes are links, and as a table."""
+"""A map of the results, which one uses which, as a picture whose boxes are links, and as a table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from ssl_theory.theorems import Theorem, theorems
 
 BOX, HIGH, GAP, LANE, DROP = 128.0, 82.0, 10.0, 8.0, 46.0
 # pixels: a box, its height, gaps, a passing arrow, a drop
-ROW = 26  # pixels between two lines of the list
 LETTERS, LINES = 19, 4  # of a title in a box
-LETTERS_OF_LINE = 48  # of the list, id and title
 WIDEST = 4  # boxes side by side, as many as a column of text has room for
 
 # An arrow stands out while one of its ends is pointed at or has the focus.
@@ -87,28 +85,7 @@ def main_map(chapters: Iterable[Chapter]) -> str:
     shapes += [_box(*found[name], *place[name]) for name in graph]
     count = sum(map(len, graph.values()))
     label = f"Map of {len(graph)} main results, with {count} arrows from a result to those that use it"
-    return _block("main-map", width, height, label, shapes)
-
-
-def arc_map(chapters: Iterable[Chapter]) -> str:
-    """Return HTML with all results in the order of the book, an arc from each to those that use it.
-
-    Args:
-        chapters: The chapters whose results are shown, in the order of the book.
-
-    Returns:
-        A block of HTML without empty lines, for a page in the book's top folder.
-    """
-    found = results(chapters)
-    row = {name: ROW * (place + 1) for place, name in enumerate(found)}
-    arcs = [(used, name) for name in found for used in found[name][0].uses if used in row]
-    left = 20.0 + max((_reach(row[b] - row[a]) for a, b in arcs), default=0)
-    shapes = [_arc(a, b, row, left) for a, b in arcs]
-    shapes += [_line(theorem, chapter, left, row[theorem.id]) for theorem, chapter in found.values()]
-    label = (
-        f"All {len(found)} results in the order of the book, with {len(arcs)} arcs from a result to its uses"
-    )
-    return _block("arc-map", left + 330, float(ROW * (len(found) + 1)), label, shapes)
+    return _block(width, height, label, shapes)
 
 
 def uses_table(chapters: Iterable[Chapter]) -> str:
@@ -201,42 +178,16 @@ def _box(theorem: Theorem, chapter: Chapter, x: float, y: float) -> str:
         for place, line in enumerate(lines, 1)
     ]
     box = f'<rect x="{x - BOX / 2:.0f}" y="{y:.0f}" width="{BOX:.0f}" height="{HIGH:.0f}" rx="8"/>'
-    return _link("map", theorem, chapter, box + "".join(texts))
-
-
-def _arc(used: str, name: str, row: Mapping[str, int], left: float) -> str:
-    top, bottom = sorted((row[used], row[name]))
-    reach = _reach(bottom - top)
-    ends = f'data-from="arc-{html.escape(used)}" data-to="arc-{html.escape(name)}"'
-    curve = f"M{left:.0f} {top}C{left - reach:.0f} {top} {left - reach:.0f} {bottom} {left:.0f} {bottom}"
-    return f'<path class="arrow" {ends} d="{curve}"/>'
-
-
-def _reach(height: int) -> float:
-    """Return how far an arc swings out: less and less for tall ones, so that all stay on a phone."""
-    return 12 + 130 * height / (height + 500)
-
-
-def _line(theorem: Theorem, chapter: Chapter, left: float, y: int) -> str:
-    main = theorem.id == family(theorem.id)
-    title = textwrap.shorten(theorem.title, LETTERS_OF_LINE - len(theorem.id), placeholder=" …")
-    name = f'<tspan class="name">{html.escape(theorem.id)}</tspan>'
-    mark = f'<circle cx="{left:.0f}" cy="{y}" r="{5 if main else 3.5}"/>'
-    text = f'<text x="{left + 12:.0f}" y="{y + 4}">{name} {html.escape(title)}</text>'
-    return _link("arc", theorem, chapter, mark + text)
-
-
-def _link(kind: str, theorem: Theorem, chapter: Chapter, inside: str) -> str:
     address = html.escape(f"{chapter.place}.html#{theorem.label}")
-    return f'<a id="{kind}-{html.escape(theorem.id)}" href="{address}">{inside}</a>'
+    return f'<a id="map-{html.escape(theorem.id)}" href="{address}">{box}{"".join(texts)}</a>'
 
 
-def _block(kind: str, width: float, height: float, label: str, shapes: Sequence[str]) -> str:
+def _block(width: float, height: float, label: str, shapes: Sequence[str]) -> str:
     head = '<marker id="map-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
     head += 'orient="auto"><path d="M0 0L8 4L0 8z"/></marker>'
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    drawing = "\n".join([f"<defs>{head}</defs>" if kind == "main-map" else "", *shapes]).strip()
+    drawing = "\n".join([f"<defs>{head}</defs>", *shapes])
     return (
-        f'<div class="theorem-map {kind}" role="region" aria-label="{html.escape(label)}">\n'
+        f'<div class="theorem-map main-map" role="region" aria-label="{html.escape(label)}">\n'
         f'<svg {size} role="group" aria-label="{html.escape(label)}">\n{drawing}\n</svg>\n{SCRIPT}\n</div>'
     )

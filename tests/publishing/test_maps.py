@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_theory import checks
+from ssl_theory import theorems as data
 from ssl_theory.publishing import maps, notebooks
 from ssl_theory.publishing.catalogue import Chapter, find_book
 from ssl_theory.theorems import Theorem, dependencies, theorems
@@ -57,7 +57,7 @@ def test_a_main_result_stands_for_its_parts_and_what_others_imply_is_left_out() 
     assert maps.main_graph(found) == {"A": (), "B": ("A",), "C": ("B",), "D": (), "E": ()}
 
 
-def test_both_pictures_link_every_result_and_draw_every_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_picture_links_every_main_result_and_draws_every_use(monkeypatch: pytest.MonkeyPatch) -> None:
     found, chapters = written(
         theorem("A"),
         theorem("B", "A"),
@@ -67,15 +67,12 @@ def test_both_pictures_link_every_result_and_draw_every_use(monkeypatch: pytest.
         theorem("E<", "A", "C"),
     )
     monkeypatch.setattr(maps, "theorems", lambda: {name: t for name, (t, _) in found.items()})
-    main, arcs = maps.main_map(chapters), maps.arc_map(chapters)
+    main = maps.main_map(chapters)
     assert arrows(main) == {("A", "B"), ("B", "C"), ("C", "E<")}
-    assert arrows(arcs) == {("A", "B"), ("B", "C"), ("A", "C.x"), ("C", "C.x"), ("A", "E<"), ("C", "E<")}
-    links = {a.get("href") for a in drawing(arcs).iter("a")}
-    assert links == {f"part/one.html#{t.label}" for t, _ in found.values()}
+    links = {f"part/one.html#{t.label}" for t, _ in found.values()}
     assert {a.get("href") for a in drawing(main).iter("a")} == links - {"part/one.html#c-x"}
-    for block in (main, arcs):
-        assert "\n\n" not in block, "an empty line would end the HTML"
-        assert "".join(drawing(block).itertext()).count("E<") == 2  # name and title
+    assert "\n\n" not in main, "an empty line would end the HTML"
+    assert "".join(drawing(main).itertext()).count("E<") == 2  # name and title
     assert "5 main results, with 3 arrows" in main
     table = maps.uses_table(chapters)
     assert "| {prf:ref}`C.x <c-x>` The title of C.x | {prf:ref}`A <a>`, {prf:ref}`C <c>` | – |" in table
@@ -84,7 +81,7 @@ def test_both_pictures_link_every_result_and_draw_every_use(monkeypatch: pytest.
 
 def test_a_map_without_results_is_empty_but_sound() -> None:
     assert not boxes(maps.main_map([]))
-    assert not arrows(maps.arc_map([]))
+    assert not arrows(maps.main_map([]))
 
 
 def test_boxes_of_the_book_do_not_overlap_and_arrows_go_down() -> None:
@@ -163,6 +160,6 @@ def test_dependencies_come_in_order_and_are_checked(monkeypatch: pytest.MonkeyPa
         ([theorem("A", "B"), theorem("B", "A")], "in a circle: "),
         ([theorem("A", "A")], "in a circle: A → A"),
     ):
-        monkeypatch.setattr(checks, "theorems", lambda listed=listed: {t.id: t for t in listed})
+        monkeypatch.setattr(data, "theorems", lambda listed=listed: {t.id: t for t in listed})
         with pytest.raises(ValueError, match=message):
             dependencies()
