@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from numbers import Integral, Real
 
 import torch
@@ -114,6 +114,46 @@ def require_real(name: str, value: object, *, above: float = -math.inf) -> float
         allowed = "finite" if above == -math.inf else f"finite and greater than {above:g}"
         raise ValueError(f"{name} must be {allowed}, got {value}")
     return float(value)
+
+
+def require_count(name: str, value: object, low: int = 1) -> int:
+    """Return `value` as an int if it counts something that a machine can hold: from `low` to 2³¹ − 1.
+
+    Args:
+        name: The argument's name, used in the message.
+        value: What was given.
+        low: Smallest value allowed.
+
+    Returns:
+        The integer.
+
+    Raises:
+        TypeError: If it is not an integer.
+        ValueError: If it is out of range.
+    """
+    number = require_integer(name, value, low)
+    if number >= 2**31:
+        raise ValueError(f"{name} must be at most {2**31 - 1}, got {number}")
+    return number
+
+
+def require_seed(name: str, value: object) -> int:
+    """Return `value` if it is an integer from 0 to 2⁴³ − 1: times 1,000,003 it fits into 64 bits."""
+    return require_integer(name, value, 0, 2**43 - 1)
+
+
+def require_flag(name: str, value: object) -> bool:
+    """Return `value` if it is True or False, else raise TypeError naming `name`."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def require_one_of(name: str, value: object, allowed: Collection[str]) -> str:
+    """Return `value` if it is one of the names allowed, else raise ValueError naming `name`."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return value
 
 
 def require_widths(widths: Sequence[int]) -> tuple[int, ...]:

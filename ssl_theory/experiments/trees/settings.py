@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Literal, get_args
 
+from ssl_theory.experiments.store import Label
 from ssl_theory.hltm.network import Init
 from ssl_theory.hltm.topology import regular_size
-from ssl_theory.validation import require_integer, require_real
+from ssl_theory.validation import require_count, require_flag, require_one_of, require_real, require_seed
 
 LossName = Literal["infonce", "simple", "positives", "shared-weight"]
 Optimizer = Literal["sgd", "adam"]
@@ -73,27 +74,41 @@ class TreeExperiment:
 
     def __post_init__(self) -> None:
         for name in ("width", "seeds", "depth", "branching", "batch", "steps"):
-            require_integer(name, getattr(self, name), 1)
+            require_count(name, getattr(self, name))
         regular_size(self.depth, self.branching)
-        require_integer("epochs", self.epochs, 0)
-        require_integer("evaluation", self.evaluation, 64)
-        require_integer("seed", self.seed, 0)
+        require_count("epochs", self.epochs, 0)
+        require_count("evaluation", self.evaluation, 64)
+        require_seed("seed", self.seed)
         require_real("rate", self.rate, above=0.0)
         require_real("temperature", self.temperature, above=0.0)
-        if len(self.polarity) != 2:
-            raise ValueError(f"polarity must be a pair (low, high), got {self.polarity}")
-        low, high = self.polarity
-        if not 0.0 <= low <= high <= 1.0:
-            raise ValueError(f"polarity must satisfy 0 ≤ low ≤ high ≤ 1, got ({low}, {high})")
         require_real("root_polarity", self.root_polarity)
         if abs(self.root_polarity) > 1.0:
             raise ValueError(f"root_polarity must lie in [−1, 1], got {self.root_polarity}")
-        _require_one_of("init", self.init, get_args(Init))
-        _require_one_of("loss", self.loss, get_args(LossName))
-        _require_one_of("optimizer", self.optimizer, get_args(Optimizer))
-        _require_one_of("schedule", self.schedule, get_args(Schedule))
+        self._require_polarity()
+        require_flag("bias", self.bias)
+        require_flag("normalise", self.normalise)
+        for name, kind in (
+            ("init", Init),
+            ("loss", LossName),
+            ("optimizer", Optimizer),
+            ("schedule", Schedule),
+        ):
+            require_one_of(name, getattr(self, name), get_args(kind))
 
+    def _require_polarity(self) -> None:
+        if not isinstance(self.polarity, tuple) or len(self.polarity) != 2:
+            raise ValueError(f"polarity must be a pair (low, high), got {self.polarity!r}")
+        values: tuple[object, ...] = self.polarity
+        if any(isinstance(value, bool) or not isinstance(value, Real) for value in values):
+            raise TypeError(f"polarity must hold two real numbers, got {self.polarity!r}")
+        low, high = self.polarity
+        if not 0.0 <= low <= high <= 1.0:
+            raise ValueError(f"polarity must satisfy 0 ≤ low ≤ high ≤ 1, got ({low}, {high})")
 
-def _require_one_of(name: str, value: str, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    @property
+    def labels(self) -> dict[str, Label]:
+        """The setting as columns of a table, which tell it from all others."""
+        low, high = self.polarity
+        fields = asdict(self)
+        del fields["polarity"]
+        return {"polarity_low": float(low), "polarity_high": float(high), **fields}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 
 import pandas as pd
@@ -85,11 +84,7 @@ def level_summary(
     table["kept"] = sums["update_dot"] / sums["leading_square"].where(sums["leading_square"] > 0.0)
     # a measured update within its noise of 0 has no direction
     table = table.join(explained(rows).replace([math.inf, -math.inf], math.nan)).reset_index()
-    setting = asdict(experiment)
-    low, high = setting.pop("polarity")
-    del setting["seeds"]  # it stands beside the means
+    setting = {n: v for n, v in experiment.labels.items() if n != "seeds"}  # they stand beside the means
     versions = {"torch": torch.__version__, "ssl_theory": version("ssl-theory")}
     together = int(rows.groupby("group")["seed"].nunique().max())
-    return table.assign(
-        polarity_low=low, polarity_high=high, **setting, together=together, **versions, device=device
-    )
+    return table.assign(**setting, together=together, **versions, device=device)

@@ -1,21 +1,22 @@
-"""The tables of T11: which settings they hold, and how they are written so that a stopped run goes on."""
+"""The tables of T11: which settings they hold, and how they are made again."""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ssl_theory.experiments.store import Label, Setting
+from ssl_theory.experiments.sweep import Report, Shard, sweep
 from ssl_theory.experiments.trees.settings import TreeExperiment
 from ssl_theory.experiments.trees.summaries import MOMENTS, level_summary
 from ssl_theory.experiments.trees.train import run
 from ssl_theory.training import resolve_device
-from ssl_theory.training.checkpoints import atomic_write
 
 POLARITIES, WIDTHS = (0.7, 0.8, 0.9), (2, 5, 10)
 
@@ -60,9 +61,24 @@ def grid(seeds: int = 30, epochs: int = 20) -> dict[str, TreeExperiment]:
     return {setting_name(experiment): experiment for experiment in settings}
 
 
-def setting_name(experiment: TreeExperiment) -> str:
-    """Return what a cell of the main table is called."""
-    return f"δ = {experiment.polarity[0]:g}, {experiment.width} neurons"
+def setting_name(experiment: TreeExperiment, further: Sequence[str] = ()) -> str:
+    """Return what a cell of the main table is called.
+
+    Args:
+        experiment: The cell.
+        further: Fields that tell it from others, besides polarity and width.
+
+    Returns:
+        Numbers with as many digits as it takes to tell them from others.
+    """
+    others = [f"{name.replace('_', ' ')} = {_short(experiment.labels[name])}" for name in further]
+    low = _short(experiment.labels["polarity_low"])
+    return ", ".join([f"δ = {low}", f"{experiment.width} neurons", *others])
+
+
+def _short(value: Label) -> str:
+    brief = f"{value:g}" if isinstance(value, float) else str(value)
+    return brief if not isinstance(value, float) or float(brief) == value else repr(value)
 
 
 def variations(**changes: Any) -> dict[str, TreeExperiment]:
@@ -93,69 +109,49 @@ def tabulate(
     *,
     device: str = "cpu",
     epochs: Sequence[int] = MOMENTS,
+    executor: Executor | None = None,
+    shard: Shard | None = None,
+    report: Report | None = None,
     **how: Any,
 ) -> pd.DataFrame:
-    """Run experiments one after the other and return their table.
+    """Run experiments and return their table.
 
     Args:
         experiments: Settings by name.
-        path: CSV file, written anew after each setting. Settings that it holds already are not run again, and
-            one that was stopped goes on from its checkpoints, in a folder beside the file. Rows of other
-            settings stay. None to keep nothing.
-        device: As for `run`.
+        path: CSV file, as for `sweep`; None to keep nothing.
+        device: As for `resolve_device`, where the experiments run.
         epochs: As for `level_summary`.
+        executor: As for `sweep`.
+        shard: As for `sweep`.
+        report: As for `sweep`.
         **how: Further arguments of `run`: `together`, `compile`, `progress`.
 
     Returns:
         `level_summary` of each, with its name in the column "setting", in the order asked for.
 
     Raises:
-        ValueError: If the file holds another experiment under one of the names.
-        OSError: If it cannot be written; found out before the first run.
+        ValueError: If the device is not there, or as for `sweep`.
+        OSError: As for `sweep`.
     """
+    if executor is None:
+        resolve_device(device)
+    settings = [
+        Setting(name, experiment.labels, partial(_summarised, name, experiment, device, tuple(epochs), how))
+        for name, experiment in experiments.items()
+    ]
+    return sweep(settings, path, executor=executor, shard=shard, names="setting", report=report)
+
+
+def _summarised(
+    name: str,
+    experiment: TreeExperiment,
+    device: str,
+    epochs: Sequence[int],
+    how: Mapping[str, Any],
+    folder: Path | None,
+) -> pd.DataFrame:
     place = str(resolve_device(device))
-    table = _read(path)
-    for name, experiment in experiments.items():
-        found = table[table["setting"] == name]
-        if len(found):
-            _require_same(name, experiment, found)
-            continue
-        folder = path and path.with_name(f".{path.stem}-{place.replace(':', '-')}")
-        if folder:
-            folder.mkdir(exist_ok=True)
-        base = folder and folder / hashlib.sha256(name.encode()).hexdigest()[:12]
-        rows = run(experiment, device=place, checkpoint=base, **how)
-        part = level_summary(experiment, rows, place, epochs=epochs)
-        part.insert(0, "setting", name)
-        table = pd.concat([table, part], ignore_index=True) if len(table) else part
-        if path and folder:
-            with atomic_write(path) as file:
-                table.to_csv(file, index=False, float_format="%.6g")
-            table = pd.read_csv(path)  # the same digits, whether run now or found
-            shutil.rmtree(folder)
-    return pd.concat([table[table["setting"] == name] for name in experiments], ignore_index=True)
-
-
-def _read(path: Path | None) -> pd.DataFrame:
-    """Return the table in a file, after making sure that the file can be written."""
-    empty = pd.DataFrame({"setting": []})
-    if path is None:
-        return empty
-    with path.open("ab"):
-        pass
-    if not path.stat().st_size:
-        return empty
-    table = pd.read_csv(path)
-    if "setting" not in table:
-        raise ValueError(f"path must hold a table of this experiment, or nothing, got another file: {path}")
-    return table
-
-
-def _require_same(name: str, experiment: TreeExperiment, found: pd.DataFrame) -> None:
-    for field, value in asdict(experiment).items():
-        if field == "polarity":
-            held: Any = (float(found["polarity_low"].iloc[0]), float(found["polarity_high"].iloc[0]))
-        else:
-            held = found[field].iloc[0]
-        if held != value:
-            raise ValueError(f"path holds {name!r} with {field} = {held}, got {value}; name another file")
+    rows = run(experiment, device=place, checkpoint=folder and folder / "seeds", **how)
+    part = level_summary(experiment, rows, place, epochs=epochs)
+    part.insert(0, "setting", name)
+    return part
