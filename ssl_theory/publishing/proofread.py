@@ -11,6 +11,7 @@ from ssl_theory.publishing.errors import BuildError
 __all__ = ["raw_markup", "require_proofread"]
 
 # What is not prose: code, formulas that MathJax will typeset, and what is never shown.
+QUIET = {"math", "tex2jax_process", "sig", "headerlink"}  # classes: formulas, signatures, marks
 SILENT = {"code", "pre", "script", "style", "noscript", "title", "svg", "annotation"}
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
@@ -39,7 +40,7 @@ class _Prose(HTMLParser):
         if tag in VOID:
             return
         classes = (dict(attrs).get("class") or "").split()
-        silent = tag in SILENT or "math" in classes or "headerlink" in classes
+        silent = tag in SILENT or not QUIET.isdisjoint(classes)
         self._open.append(silent)
         self._silent += silent
         self._article += tag == "article" or bool(self._article)
