@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test serve lint mutate bench clean
+.PHONY: book test serve lint mutate twins bench clean
 
 book: .venv/ready
 	@$(BIN)/ssl-theory build
@@ -23,6 +23,10 @@ lint: .venv/ready
 
 mutate: .venv/ready
 	@$(BIN)/python -m tests.mutate
+
+# every statement of every chapter replaced by its wrong version
+twins: .venv/ready
+	@SSL_THEORY_EVERY_TWIN=1 $(BIN)/python -m pytest -q tests/test_twins.py
 
 bench: .venv/ready
 	@$(BIN)/python -m benchmarks
