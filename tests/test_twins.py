@@ -14,7 +14,8 @@ from ssl_theory.checks import MIME, TWINS
 from ssl_theory.theorems import theorems
 
 EVERY = sorted({theorem.chapter for theorem in theorems().values()})
-CHAPTERS = EVERY if os.environ.get("SSL_THEORY_EVERY_TWIN") else ["gradient", "losses", "outside"]  # quick ones
+QUICK = ["gradient", "losses", "outside"]
+CHAPTERS = EVERY if os.environ.get("SSL_THEORY_EVERY_TWIN") else QUICK
 LEAST = 60
 
 pytestmark = pytest.mark.timeout(600)
