@@ -70,7 +70,7 @@ def two_view_covariance_loss(
     size = first.shape[0]
     others = 1.0 - torch.eye(size, dtype=first.dtype, device=first.device)
     if weights is None and loss is not None:
-        weights = _estimated_weights(0.5 * (first + second).detach(), loss, in_batch=in_batch)
+        weights = estimated_weights(first, second, loss, in_batch=in_batch)
     assert weights is not None
     inner = first @ second.mT
     own = inner.diagonal()
@@ -79,8 +79,21 @@ def two_view_covariance_loss(
     return -0.5 * total / (1 if in_batch else size - 1)
 
 
-def _estimated_weights(means: Tensor, loss: ContrastiveLoss, *, in_batch: bool) -> Float[Tensor, "B B"]:
-    """Return ξ̄ from the distances of the means, each object against the others, 0 on the diagonal."""
+def estimated_weights(
+    first: Float[Tensor, "B n_L"], second: Float[Tensor, "B n_L"], loss: ContrastiveLoss, *, in_batch: bool
+) -> Float[Tensor, "B B"]:
+    """Return ξ̄ as `two_view_covariance_loss` estimates it: from the distances of the means of two views.
+
+    Args:
+        first: f_L of one view of B ≥ 2 objects.
+        second: f_L of another view of the same objects.
+        loss: The loss whose ξ̄ is estimated.
+        in_batch: Whether the other B − 1 objects are the negatives of each, instead of one at a time.
+
+    Returns:
+        ξ̄(x_i, x_j), 0 on the diagonal; no gradient flows through it.
+    """
+    means = 0.5 * (first + second).detach()
     size = means.shape[0]
     others = ~torch.eye(size, dtype=torch.bool, device=means.device)
     r_neg = half_squared_distances(means, means)[others].reshape(size, size - 1)

@@ -4,14 +4,21 @@ An experiment trains one encoder for each seed and follows what its frozen featu
 the same batches: two views of each image, the other images as negatives.
 """
 
-from ssl_theory.experiments.images.losses import batch_loss, in_batch, infonce_balance
-from ssl_theory.experiments.images.settings import EncoderName, ImageExperiment, LossName, Schedule
+from ssl_theory.experiments.images.losses import batch_loss, extra_pull, in_batch, infonce_balance
+from ssl_theory.experiments.images.settings import (
+    BetaConvention,
+    EncoderName,
+    ImageExperiment,
+    LossName,
+    Schedule,
+)
 from ssl_theory.experiments.images.tables import OPERATORS, TABLES, table
 from ssl_theory.experiments.images.train import ImageRun, encoder_of, labelled, pixels, run, view_of
 
 __all__ = [
     "OPERATORS",
     "TABLES",
+    "BetaConvention",
     "EncoderName",
     "ImageExperiment",
     "ImageRun",
@@ -19,6 +26,7 @@ __all__ = [
     "Schedule",
     "batch_loss",
     "encoder_of",
+    "extra_pull",
     "in_batch",
     "infonce_balance",
     "labelled",

@@ -20,22 +20,53 @@ from ssl_theory.losses import (
     nt_xent,
     two_view_covariance_loss,
 )
+from ssl_theory.losses.covariance import estimated_weights
 
 BatchLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def batch_loss(experiment: ImageExperiment) -> BatchLoss:
     """Return the loss of a batch: (B, n_L), (B, n_L) -> scalar, the outputs of two views of each image."""
-    make = LOSSES[experiment.loss]
-    plain, beta = make(experiment), experiment.beta
-    if beta == 0:
+    plain = LOSSES[experiment.loss](experiment)
+    if experiment.beta == 0:
         return plain
+    total = 1.0 + experiment.beta if _released(experiment) and experiment.loss == "infonce" else 1.0
+    return lambda first, second: (plain(first, second) + extra_pull(experiment, first, second)) / total
 
-    def extended(first: Tensor, second: Tensor) -> Tensor:
-        one, two = (first, second) if experiment.loss == "covariance-plain" else _unit(first, second)
-        return plain(first, second) + beta * 0.5 * (one - two).square().sum(1).mean()
 
-    return extended
+def extra_pull(
+    experiment: ImageExperiment, first: Float[Tensor, "B n"], second: Float[Tensor, "B n"]
+) -> Tensor:
+    """Return what β adds to the loss of a batch, in either convention.
+
+    In the book's, β E r_+. The authors' program adds (β/τ) E r_+ to InfoNCE. Its covariance loss weights both
+    distances of a pair, Σ_k w_k (r_+ − r_-k) with w of no gradient, and β multiplies the former once more:
+    β Σ_k w_k r_+. That loss is −Σ_k w_k r̄_k in expectation, twice the book's, hence ½ β Σ_k ξ̄_k r_+ here.
+    Source: facebookresearch/luckmatters at b692c9c, ssl/real-dataset/loss/nt_xent.py.
+
+    Args:
+        experiment: Names loss, temperature, β and its convention.
+        first: Outputs of one view of B ≥ 2 objects.
+        second: Outputs of another view of the same objects.
+
+    Returns:
+        A scalar; on normalised outputs but for "covariance-plain".
+    """
+    if experiment.loss != "covariance-plain":
+        first, second = _unit(first, second)
+    r_pos, beta = 0.5 * (first - second).square().sum(1), experiment.beta
+    if not _released(experiment):
+        return beta * r_pos.mean()
+    if experiment.loss == "infonce":
+        return beta / experiment.temperature * r_pos.mean()
+    in_batch = experiment.loss == "covariance"
+    xi = estimated_weights(first, second, InfoNCE(experiment.temperature), in_batch=in_batch)
+    total = xi.sum(1) if in_batch else xi.sum(1) / (len(xi) - 1)
+    return 0.5 * beta * (total * r_pos).mean()
+
+
+def _released(experiment: ImageExperiment) -> bool:
+    return experiment.beta_convention == "released"
 
 
 def in_batch(loss: ContrastiveLoss, first: Float[Tensor, "B n"], second: Float[Tensor, "B n"]) -> Tensor:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from ssl_theory.experiments.store import Label, key_of
 from ssl_theory.images.data import Name
-from ssl_theory.validation import require_integer, require_real
+from ssl_theory.validation import require_count, require_flag, require_one_of, require_real, require_seed
 
 LossName = Literal["infonce", "simple", "triplet", "covariance", "covariance-plain"]
 EncoderName = Literal["conv", "resnet18"]
 Schedule = Literal["constant", "cosine"]
+BetaConvention = Literal["book", "released"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ class ImageExperiment:
             images as negatives; "covariance-plain", the book's, on plain outputs with one negative at a time.
         temperature: τ; the simple loss has none.
         margin: r_0 of "triplet".
-        beta: β, weight of the extra β r_+.
+        beta: β, weight of an extra pull between the views of an object; negative to push them apart.
+        beta_convention: "book" for β r_+ beside the loss. "released" for the authors' program: "infonce" with
+            (β/τ) r_+ beside it, divided by 1 + β; covariance losses, which are −½ Σ_k ξ̄_k r̄_k, with
+            ½ β Σ_k ξ̄_k r_+.
         strength: Factor of the augmentation.
         epochs: Passes through the images.
         batch: Images in an update, each in two views.
@@ -60,6 +63,7 @@ class ImageExperiment:
     temperature: float = 0.2
     margin: float = 0.0
     beta: float = 0.0
+    beta_convention: BetaConvention = "book"
     strength: float = 1.0
     epochs: int = 40
     batch: int = 128
@@ -72,26 +76,44 @@ class ImageExperiment:
 
     def __post_init__(self) -> None:
         for name in ("hidden", "outputs", "measure_every", "seeds"):
-            require_integer(name, getattr(self, name), 1)
-        for name in ("epochs", "seed"):
-            require_integer(name, getattr(self, name), 0)
+            require_count(name, getattr(self, name))
+        require_count("epochs", self.epochs, 0)
         for name in ("batch", "copies"):
-            require_integer(name, getattr(self, name), 2)
+            require_count(name, getattr(self, name), 2)
+        require_seed("seed", self.seed)
         for name in ("temperature", "rate"):
             require_real(name, getattr(self, name), above=0.0)
-        require_real("margin", self.margin)
-        for name in ("beta", "strength"):
-            if require_real(name, getattr(self, name)) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name, kind in (
-            ("data", Name),
-            ("encoder", EncoderName),
-            ("loss", LossName),
-            ("schedule", Schedule),
-        ):
-            allowed = get_args(kind)
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in ("margin", "beta"):
+            require_real(name, getattr(self, name))
+        if require_real("strength", self.strength) < 0:
+            raise ValueError(f"strength must not be negative, got {self.strength}")
+        require_flag("batch_norm", self.batch_norm)
+        for name, kind in NAMES.items():
+            require_one_of(name, getattr(self, name), get_args(kind))
+        self._require_layers()
+        self._require_convention()
+
+    def _require_layers(self) -> None:
+        for name in ("channels", "strides"):
+            layers = getattr(self, name)
+            if not isinstance(layers, tuple) or not layers:
+                raise ValueError(f"{name} must list a number for each layer, got {layers!r}")
+            for i, number in enumerate(layers):
+                require_count(f"{name}[{i}]", number)
+        if len(self.channels) != len(self.strides):
+            raise ValueError(
+                f"strides must be as many as channels, got {self.strides} for channels {self.channels}"
+            )
+
+    def _require_convention(self) -> None:
+        if self.beta == 0 or self.beta_convention == "book":
+            return
+        if self.loss in ("simple", "triplet"):
+            raise ValueError(
+                f"beta_convention must be 'book' with loss {self.loss!r}: the authors' program lacks it"
+            )
+        if self.loss == "infonce" and self.beta <= -1:
+            raise ValueError(f"beta must be greater than -1 with beta_convention 'released', got {self.beta}")
 
     @classmethod
     def usual(cls, data: Name, **given: Any) -> ImageExperiment:
@@ -126,5 +148,21 @@ class ImageExperiment:
     @property
     def name(self) -> str:
         """A file name of its own for each setting, whatever the number of seeds."""
-        text = json.dumps(asdict(self) | {"seeds": None, "seed": None}, sort_keys=True)
-        return f"{self.data}-{self.loss}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        return f"{self.data}-{self.loss}-{key_of(self.labels)[:10]}"
+
+    @property
+    def labels(self) -> dict[str, Label]:
+        """The setting, seeds aside, as columns of a table; the loss by its name, `loss` being its value."""
+        fields = {n: v for n, v in asdict(self).items() if n not in ("seeds", "seed", "loss")}
+        shape = {n: "-".join(map(str, fields[n])) for n in ("channels", "strides")}
+        return fields | shape | {"loss_name": self.loss}
+
+
+NAMES = {
+    "data": Name,
+    "encoder": EncoderName,
+    "loss": LossName,
+    "schedule": Schedule,
+    "beta_convention": BetaConvention,
+}
+ADDED: dict[str, Label] = {"beta_convention": "book"}  # labels that older tables lack, and what they mean

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 import torch
 
-from ssl_theory.experiments.images.settings import ImageExperiment, LossName
+from ssl_theory.experiments.images.settings import ADDED, ImageExperiment, LossName
 from ssl_theory.experiments.images.train import labelled, pixels, run
+from ssl_theory.experiments.store import Label, Setting
+from ssl_theory.experiments.sweep import Report, Shard, sweep
+from ssl_theory.training import distributed, resolve_device
+
+TABLE = "table.csv"
 
 _MAIN = ImageExperiment(seeds=5)
 _SWEEP = ImageExperiment(seeds=2, epochs=20, measure_every=20)
@@ -35,23 +42,85 @@ def table(
     *,
     folder: str | Path | None = None,
     device: str = "auto",
-    progress: bool = False,
+    data_folder: str | Path | None = None,
+    executor: Executor | None = None,
+    shard: Shard | None = None,
+    report: Report | None = None,
+    **how: Any,
 ) -> pd.DataFrame:
     """Run experiments on one data set and return their rows, those of the pixels first.
 
     Args:
         experiments: What to run.
-        folder: Where checkpoints are kept; what is complete is not run again.
-        device: As for `resolve_device`.
-        progress: Show progress bars.
+        folder: Of the table, table.csv as `sweep` writes it, and of the trained networks; None to keep
+            nothing.
+        device: As for `resolve_device`, where the experiments run.
+        data_folder: As for `load_images`.
+        executor: As for `sweep`.
+        shard: As for `sweep`.
+        report: As for `sweep`.
+        **how: Further arguments of `run`: `precision`, `compile`, `channels_last`, `progress`.
 
     Returns:
         Rows as `labelled` makes them, with torch's version and the device.
+
+    Raises:
+        ValueError: As for `run` and `sweep`.
+        OSError: As for `sweep`; also if the data is not there.
     """
-    where = {"torch": torch.__version__, "device": device}
-    base = labelled(experiments[0], pixels(experiments[0], device=device), loss_name="pixels", epochs=0)
-    tables = [base]
-    for experiment in experiments:
-        rows = run(experiment, device=device, folder=folder, progress=progress)
-        tables.append(labelled(experiment, rows))
-    return pd.concat(tables, ignore_index=True).assign(**where)
+    keep = None if folder is None else Path(folder)
+    place = {"device": device, "data_folder": data_folder}
+    settings = _pixel_settings(experiments[0], place)
+    names = {e: _told_apart(e, experiments) for e in experiments}
+    for e, name in names.items():
+        for seed in range(e.seed, e.seed + e.seeds):
+            work = partial(_trained, replace(e, seeds=1, seed=seed), place, how, keep)
+            settings.append(Setting(f"{name}, seed {seed}", e.labels | {"seed": seed}, work))
+    path = keep and keep / TABLE
+    return sweep(settings, path, executor=executor, shard=shard, added=ADDED, report=report)
+
+
+def _pixel_settings(base: ImageExperiment, place: Mapping[str, Any]) -> list[Setting]:
+    """Return what views themselves are worth: it depends on how they are drawn, not on the network."""
+    views: dict[str, Label] = {"data": base.data, "strength": base.strength, "copies": base.copies}
+    return [
+        Setting(
+            f"pixels, seed {seed}",
+            views | {"loss_name": "pixels", "seed": seed},
+            partial(_pixels, replace(base, seeds=1, seed=seed), place),
+        )
+        for seed in range(base.seed, base.seed + base.seeds)
+    ]
+
+
+def _told_apart(one: ImageExperiment, others: Sequence[ImageExperiment]) -> str:
+    """Return the loss of an experiment, and what else tells it from the others."""
+    varying = [n for n in one.labels if n != "loss_name" and len({e.labels[n] for e in others}) > 1]
+    return ", ".join([one.loss, *(f"{n.replace('_', ' ')} = {one.labels[n]}" for n in varying)])
+
+
+def _pixels(experiment: ImageExperiment, place: Mapping[str, Any], _: Path | None) -> pd.DataFrame:
+    rows = pixels(experiment, **place)
+    return labelled(experiment, rows, loss_name="pixels", epochs=0, **_made(place))
+
+
+def _trained(
+    experiment: ImageExperiment,
+    place: Mapping[str, Any],
+    how: Mapping[str, Any],
+    keep: Path | None,
+    folder: Path | None,
+) -> pd.DataFrame:
+    """Return the rows of one seed; the network of a run that is complete is kept beside the table."""
+    file = f"{experiment.name}-{experiment.seed}.pt"
+    there = keep is not None and (keep / file).exists()
+    rows = run(experiment, folder=keep if there else folder, **place, **how)
+    if keep is not None and folder is not None and not there and distributed.rank() == 0:
+        (folder / file).replace(keep / file)
+    return labelled(experiment, rows, **_made(place))
+
+
+def _made(place: Mapping[str, Any]) -> dict[str, str]:
+    device = resolve_device(place["device"])
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return {"torch": str(torch.__version__), "device": name}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,11 @@ from ssl_theory.images import (
     View,
     load_images,
 )
-from ssl_theory.images.data import Split
+from ssl_theory.images.data import Name, Split
 from ssl_theory.images.evaluation import evaluate, features, variances
 from ssl_theory.images.photographs import VIEW
 from ssl_theory.images.randomness import drawing_from
 from ssl_theory.training import Precision, distributed, fit, resolve_device
-from ssl_theory.validation import require_integer
 
 
 def run(
@@ -120,9 +119,7 @@ def labelled(experiment: ImageExperiment, rows: pd.DataFrame, **changes: Any) ->
     Returns:
         The same rows; `loss_name` is the loss's name, `loss` its value.
     """
-    setting = {n: v for n, v in asdict(experiment).items() if n not in ("seeds", "seed", "loss")}
-    shape = {n: "-".join(map(str, setting[n])) for n in ("channels", "strides")}
-    labels = setting | shape | {"loss_name": experiment.loss} | changes
+    labels = experiment.labels | changes
     columns = {name: [value] * len(rows) for name, value in labels.items()}
     return pd.concat([pd.DataFrame(columns), rows.reset_index(drop=True)], axis=1)
 
@@ -141,17 +138,11 @@ class _Data:
     @classmethod
     def load(cls, experiment: ImageExperiment, device: str, folder: str | Path | None) -> _Data:
         place = resolve_device(device)
-        size = require_integer("batch", experiment.batch, 2)
-
-        def of(split: Split) -> ImageSet:
-            return load_images(
-                experiment.data, split, folder=None if folder is None else Path(folder), device=str(place)
+        objects, train, test = _splits(experiment.data, None if folder is None else Path(folder), str(place))
+        if experiment.batch > len(objects):
+            raise ValueError(
+                f"batch must be at most {len(objects)}, the number of images, got {experiment.batch}"
             )
-
-        train, test = of("train"), of("test")
-        objects = of("unlabelled") if experiment.data == "stl10" else train
-        if size > len(objects):
-            raise ValueError(f"batch must be at most {len(objects)}, the number of images, got {size}")
         return cls(experiment, objects, train, test, view_of(experiment, train), place)
 
     def evaluate(self, encoder: nn.Module, seed: int) -> dict[str, float]:
@@ -181,6 +172,15 @@ class _Data:
         random = torch.Generator(self.device).manual_seed(seed)
         found = features(model, self.test, self.view, generator=random, copies=self.experiment.copies)
         return F.normalize(found, dim=-1)
+
+
+@lru_cache(maxsize=1)  # the runs of a sweep come one after the other
+def _splits(data: Name, folder: Path | None, device: str) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """Return what a data set is trained on, and its labelled splits."""
+    train, test = (load_images(data, split, folder=folder, device=device) for split in SPLITS)
+    if data != "stl10":
+        return train, train, test
+    return load_images(data, "unlabelled", folder=folder, device=device), train, test
 
 
 class ImageRun:
@@ -312,6 +312,7 @@ class ImageRun:
         return self._order[1][place * size : (place + 1) * size]
 
 
+SPLITS: tuple[Split, Split] = ("train", "test")
 WRITTEN = {"digits": 16, "mnist": 40}  # handwritten characters, and the canvas that they are placed on
 
 
