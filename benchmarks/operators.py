@@ -15,7 +15,7 @@ from benchmarks.timing import exponent, rounded, seconds
 from ssl_theory.checks import relative_error
 from ssl_theory.losses import InfoNCE
 from ssl_theory.networks import ReLUNetwork
-from ssl_theory.operators import WeightOperator, gram_spectrum, linear_operator, top_eigenvalues
+from ssl_theory.operators import WeightOperator, operator
 from ssl_theory.operators.pairs import form_of
 from ssl_theory.views import gaussian_views
 
@@ -43,19 +43,19 @@ def bare_products() -> float:
     return seconds(lambda: (below @ weight, below.mT @ above))
 
 
-def timed_solve(operator: WeightOperator) -> tuple[Tensor, float, float]:
+def timed_solve(op: WeightOperator) -> tuple[Tensor, float, float]:
     """Return the top 20 eigenvalues, the time they took, and the share of it spent outside the products."""
     inside = 0.0
 
     def product(vectors: Tensor) -> Tensor:
         nonlocal inside
         start = time.perf_counter()
-        image = operator.product(vectors)
+        image = op.product(vectors)
         inside += time.perf_counter() - start
         return image
 
     start = time.perf_counter()
-    values = top_eigenvalues(replace(operator, product=product), 20)
+    values = replace(op, product=product).top(20).values
     whole = time.perf_counter() - start
     return values, whole, 1 - inside / whole
 
@@ -64,25 +64,25 @@ def wide() -> dict[str, float]:
     """Return what widths 64-256-256-10 cost at layer 2: a matrix of 65,536 rows that nobody forms."""
     net, views = world(OBJECTS, VIEWS, WIDTHS)
     before = peak_memory()
-    operator = linear_operator(net, views, LAYER, "between")
-    values, whole, outside = timed_solve(operator)
+    op = operator(net, views, LAYER, part="between")
+    values, whole, outside = timed_solve(op)
     extra = peak_memory() - before
-    vector = torch.randn(operator.shape[0], dtype=torch.float64)
-    product, bare = seconds(lambda: operator(vector)), bare_products()
-    exact = linear_operator(net, views, LAYER, "exact", LOSS)
-    exact_product = seconds(lambda: exact(vector))
-    spectrum = gram_spectrum(net, views, LAYER, "between")
+    vector = torch.randn(op.shape[0], dtype=torch.float64)
+    product, bare = seconds(lambda: op @ vector), bare_products()
+    exact = operator(net, views, LAYER, part="exact", loss=LOSS)
+    exact_product = seconds(lambda: exact @ vector)
+    spectrum = op.spectrum()
     error = ((values - spectrum[:20]) / spectrum[:20]).abs().max()
     return {
-        "rows of the operator": operator.shape[0],
+        "rows of the operator": op.shape[0],
         "top 20 eigenvalues against the Gram spectrum, relative": rounded(float(error)),
         "peak extra memory, GB": rounded(extra / 1e9),
-        "the dense matrix would take, GB": rounded(operator.shape[0] ** 2 * 8 / 1e9),
+        "the dense matrix would take, GB": rounded(op.shape[0] ** 2 * 8 / 1e9),
         "one product / two bare matrix products": rounded(product / bare),
         "one product of the exact operator / two bare matrix products": rounded(exact_product / bare),
         "whole solve / one product": rounded(whole / product),
         "share of the solve outside the products": rounded(outside),
-        **by_torch_func(net, views, operator, product),
+        **by_torch_func(net, views, op, product),
     }
 
 
@@ -100,9 +100,7 @@ class Book(nn.Module):
         return x @ top.mT
 
 
-def by_torch_func(
-    net: ReLUNetwork, views: Tensor, operator: WeightOperator, product: float
-) -> dict[str, float]:
+def by_torch_func(net: ReLUNetwork, views: Tensor, op: WeightOperator, product: float) -> dict[str, float]:
     """Return the cost of the same product by automatic differentiation, relative to ours."""
     module, flat, name = Book(net), views.flatten(0, 1), f"weights.{LAYER - 1}"
     weight = net.weights[LAYER - 1]
@@ -128,7 +126,7 @@ def by_torch_func(
         return pull(finish(change))[0]
 
     direction = torch.randn_like(weight)
-    expected = operator(direction.mT.flatten())
+    expected = op @ direction.mT.flatten()
     ratios = {}
     for title, function in (("evaluated anew", anew), ("linearised once", once)):
         assert relative_error(function(direction).detach().mT.flatten(), expected) < 1e-10
@@ -146,9 +144,9 @@ def exponents() -> dict[str, float]:
         times = []
         for n in objects:
             net, views = world(n, 16, widths)
-            operator = linear_operator(net, views, 2, part)
-            vector = torch.randn(operator.shape[0], dtype=torch.float64)
-            times.append(seconds(lambda o=operator, v=vector: o(v)))
+            op = operator(net, views, 2, part=part)
+            vector = torch.randn(op.shape[0], dtype=torch.float64)
+            times.append(seconds(lambda o=op, v=vector: o @ v))
         found[f"{part}: exponent of a product in N·A (1)"] = rounded(exponent(objects, times))
     narrow = [4, 8, 8, 8]
     objects = [512, 1024, 2048, 4096]

@@ -33,7 +33,10 @@ def require_float_tensor(name: str, value: object) -> Tensor:
 
 
 def require_finite(name: str, value: Tensor) -> None:
-    """Raise ValueError naming `name` if any entry of `value` is NaN or infinite."""
+    """Raise ValueError naming `name` unless `value` is dense and no entry of it is NaN or infinite."""
+    if value.layout != torch.strided or value.is_meta:
+        kind = "meta" if value.is_meta else "sparse"
+        raise ValueError(f"{name} must be a dense tensor that holds numbers, got a {kind} tensor")
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name} must be finite, got NaN or infinite entries")
 

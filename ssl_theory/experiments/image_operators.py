@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ssl_theory.experiments.images import ImageExperiment, ImageRun
 from ssl_theory.networks import vec
-from ssl_theory.operators import WeightOperator, module_operator, top_eigenvalues
+from ssl_theory.operators import WeightOperator, operator
 from ssl_theory.training.checkpoints import atomic_write
 from ssl_theory.validation import require_integer
 
@@ -188,7 +188,7 @@ class LayerOperator:
 def layer_operator(
     trajectory: Trajectory, layer: str, epoch: int, views: Float[Tensor, "N A C h w"], k: int
 ) -> LayerOperator:
-    """Return the leading part of the spectrum of a layer's operator after an epoch.
+    """Return the leading part of the spectrum of a layer's operator after an epoch, BatchNorm as in training.
 
     Args:
         trajectory: A run with its weights.
@@ -200,8 +200,8 @@ def layer_operator(
     Returns:
         The operator with its k leading eigenvalues and directions.
     """
-    operator = module_operator(trajectory.model(epoch), layer, views)
-    return LayerOperator(operator, *top_eigenvalues(operator, k, eigenvectors=True))
+    found = operator(trajectory.model(epoch), views, layer, part="between", mode="batch")
+    return LayerOperator(found, *found.top(k))
 
 
 def overlaps(

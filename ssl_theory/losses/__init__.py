@@ -9,7 +9,7 @@ from ssl_theory.losses.contrastive import (
 )
 from ssl_theory.losses.covariance import covariance_loss, two_view_covariance_loss
 from ssl_theory.losses.in_batch import nt_xent
-from ssl_theory.losses.weights import leading_weights, mean_pair_weights
+from ssl_theory.losses.weights import leading_weights, mean_loss, mean_pair_weights
 
 __all__ = [
     "ContrastiveLoss",
@@ -19,6 +19,7 @@ __all__ = [
     "covariance_loss",
     "half_squared_distances",
     "leading_weights",
+    "mean_loss",
     "mean_pair_weights",
     "nt_xent",
     "two_view_covariance_loss",

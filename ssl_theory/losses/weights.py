@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances
-from ssl_theory.validation import require_integer
+from ssl_theory.validation import require_float_tensor, require_integer, require_rank
 
 MAX_EVALUATIONS = 2**29
 _CHUNK = 2**21
@@ -23,6 +23,31 @@ def leading_weights(
     r_neg = half_squared_distances(means, means)
     _, neg = mean_pair_weights(loss, torch.zeros_like(r_neg[:, :1]), r_neg, negatives)
     return neg / means.shape[0]
+
+
+def mean_loss(
+    outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss, negatives: int = 1
+) -> Float[Tensor, ""]:
+    """Return E[L(r+, r-_1 … r-_H)] over all objects and views, differentiable in their outputs.
+
+    Args:
+        outputs: f_L of every view, shape (N, A, n_L).
+        loss: The loss.
+        negatives: H, all (N·A)^H tuples are enumerated.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If the outputs are no float tensor, or `negatives` is not an integer.
+        ValueError: If the outputs have not three dimensions, or there are too many tuples to enumerate.
+    """
+    require_float_tensor("outputs", outputs)
+    require_rank("outputs", outputs, 3, "(N objects, A augmentations, n_L)")
+    r_pos, r_neg = view_distances(outputs)
+    tuples = negative_tuples(r_pos, r_neg, negatives)
+    sums = [loss(pos, neg).sum() for _, pos, neg in enumerate_losses(r_pos, r_neg, tuples)]
+    return torch.stack(sums).sum() / (r_pos.numel() * tuples.shape[0])
 
 
 def mean_pair_weights(

@@ -1,27 +1,32 @@
-"""Covariance operators: what a contrastive loss does to the weights of one layer (T3–T6)."""
+"""Covariance operators: what a contrastive loss does to the weights of one layer (T3–T6, T12)."""
 
-from ssl_theory.operators.dense import (
+from ssl_theory.operators.interface import (
+    Eigenpairs,
+    WeightOperator,
     between_variance,
     covariance_operator,
     expected_loss,
     leading_operator,
+    operator,
     residue,
     within_variance,
 )
-from ssl_theory.operators.modules import module_operator
-from ssl_theory.operators.networks import WeightOperator, linear_operator
-from ssl_theory.operators.spectra import gram_spectrum, top_eigenvalues
+from ssl_theory.operators.modules import operator_layers
+from ssl_theory.operators.overlap import Explained, explained_update, overlap, predicted_overlap
 
 __all__ = [
+    "Eigenpairs",
+    "Explained",
     "WeightOperator",
     "between_variance",
     "covariance_operator",
     "expected_loss",
-    "gram_spectrum",
+    "explained_update",
     "leading_operator",
-    "linear_operator",
-    "module_operator",
+    "operator",
+    "operator_layers",
+    "overlap",
+    "predicted_overlap",
     "residue",
-    "top_eigenvalues",
     "within_variance",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,8 +19,33 @@ from torch import Tensor
 from ssl_theory.losses import ContrastiveLoss
 from ssl_theory.losses.weights import leading_weights, mean_pair_weights, view_distances
 
+__all__ = ["Derivative", "PairForm", "Part", "form_of"]
+
 Part = Literal["exact", "leading", "between", "within"]
 Map = Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class Derivative(Protocol):
+    """The connections K of m views, known by their products alone."""
+
+    @property
+    def outputs(self) -> Tensor:
+        """f_L of each view, shape (m, n_L)."""
+
+    @property
+    def width(self) -> int:
+        """How many matrices go through at a time."""
+
+    @property
+    def matrix(self) -> Tensor:
+        """W, shape (n_l, n_k)."""
+
+    def jvp(self, matrices: Float[Tensor, "n_k k n_l"]) -> Float[Tensor, "m k n_L"]:
+        """Return K_uᵀ vec(V) for each view u and each of k matrices Vᵀ."""
+
+    def vjp(self, changes: Float[Tensor, "m k n_L"]) -> Float[Tensor, "n_k k n_l"]:
+        """Return Σ_u K_u t_u as k matrices Vᵀ."""
 
 
 @dataclass(frozen=True)

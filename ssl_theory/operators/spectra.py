@@ -1,147 +1,109 @@
-"""Spectra of the covariance operators: leading eigenvalues, and all non-zero ones through a Gram matrix."""
+"""Spectra of symmetric operators: leading eigenvalues by iteration, all others through a Gram matrix."""
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
-from ssl_theory.networks import ReLUNetwork, unvec
-from ssl_theory.operators.networks import WeightOperator
-from ssl_theory.operators.pairs import Part, form_of
-from ssl_theory.validation import require_finite, require_integer
-from ssl_theory.views import as_views
+from ssl_theory.networks import ReLUNetwork
+from ssl_theory.operators.pairs import Derivative, PairForm
+from ssl_theory.validation import require_finite
+
+__all__ = ["MAX_GRAM"]
 
 MAX_GRAM = 8192
-
-_SIMPLE = SimpleContrastive()
-
-
-@overload
-def top_eigenvalues(
-    operator: WeightOperator, k: int, *, eigenvectors: Literal[False] = False
-) -> Float[Tensor, " k"]: ...
+_BLOCK = 16  # mean connections held at a time, each of n_l·n_{l-1}·n_L numbers
 
 
-@overload
-def top_eigenvalues(
-    operator: WeightOperator, k: int, *, eigenvectors: Literal[True]
-) -> tuple[Float[Tensor, " k"], Float[Tensor, "k n_l n_k"]]: ...
+@dataclass(frozen=True)
+class _Gram:
+    """The Gram matrix G = KᵀK of the connections that a form Λ acts on, and Λ.
 
+    K Λ Kᵀ and G^{1/2} Λ G^{1/2} share their non-zero eigenvalues.
 
-def top_eigenvalues(
-    operator: WeightOperator, k: int, *, eigenvectors: bool = False
-) -> Tensor | tuple[Tensor, Tensor]:
-    """Return the k algebraically largest eigenvalues, descending, by Lanczos iteration (ARPACK).
-
-    Source: Lehoucq, Sorensen and Yang, ARPACK Users' Guide, SIAM 1998; scipy's eigsh drives it, the
-    products run on the operator's device.
-
-    Args:
-        operator: A symmetric operator of one layer.
-        k: How many, from 1 to D − 1.
-        eigenvectors: Whether to return the eigenvectors too, as weight matrices.
-
-    Returns:
-        Eigenvalues, shape (k,), on the operator's device; with `eigenvectors` also the unit eigenvectors,
-        shape (k, n_l, n_{l-1}).
-
-    Raises:
-        TypeError: If k is not an integer.
-        ValueError: If k is out of range, a product is not finite, or the operator is not symmetric.
+    Attributes:
+        points: How many connections: N for the parts between objects, N·A else.
+        height: n_L.
+        matrix: Returns G, (points·n_L, points·n_L).
+        form: Λ.
     """
-    size = operator.shape[0]
-    k = require_integer("k", k, 1, size - 1)
-    start = _require_symmetric(operator)
-    values, vectors = eigsh(operator.scipy(), k=k, which="LA", v0=start.cpu().numpy())
-    descending = torch.as_tensor(values[::-1].copy(), dtype=operator.dtype, device=operator.device)
-    if not eigenvectors:
-        return descending
-    columns = torch.as_tensor(vectors[:, ::-1].copy(), dtype=operator.dtype, device=operator.device)
-    return descending, unvec(columns.mT, operator.rows)
+
+    points: int
+    height: int
+    matrix: Callable[[], Tensor]
+    form: PairForm
+
+    @property
+    def size(self) -> int:
+        return self.points * self.height
+
+    def eigenvalues(self) -> Tensor:
+        """Return the eigenvalues of K Λ Kᵀ that can differ from 0, descending, one per row of G."""
+        scale, basis = torch.linalg.eigh(self.matrix())
+        root = basis * scale.clamp(min=0).sqrt()  # G = root rootᵀ
+        image = self.form.apply(root.reshape(self.points, -1)).reshape(self.size, self.size)
+        spectrum: Tensor = torch.linalg.eigvalsh(root.mT @ image).flip(0)
+        return spectrum
 
 
-def gram_spectrum(
-    net: ReLUNetwork,
-    views: Float[Tensor, "N A n_0"],
-    layer: int,
-    part: Part = "between",
-    loss: ContrastiveLoss = _SIMPLE,
-    negatives: int = 1,
-    *,
-    block: int = 16,
-) -> Float[Tensor, " P"]:
-    """Return all eigenvalues of an operator that can differ from 0, descending.
-
-    K Λ Kᵀ and G^{1/2} Λ G^{1/2} with the Gram matrix G = KᵀK share their non-zero eigenvalues. G has the
-    size N·n_L for the parts between objects, of which at least n_L eigenvalues vanish, and N·A·n_L else.
-
-    Args:
-        net: The network.
-        views: Finite view set, shape (N, A, n_0).
-        layer: l, from 1 to L.
-        part: "exact", "leading", "between" or "within".
-        loss: The loss of the exact and the leading part.
-        negatives: H, how many negatives an anchor has.
-        block: How many mean connections are held at a time, each of n_l·n_{l-1}·n_L numbers.
-
-    Returns:
-        Shape (N·n_L,) or (N·A·n_L,); the operator's other eigenvalues are 0. Where the operator is smaller
-        than the Gram matrix, the surplus is zeros up to rounding.
-
-    Raises:
-        ValueError: If the Gram matrix would have more than 8192 rows, or as in `covariance_operator`.
-    """
-    views = as_views(views)
-    outputs = net(views)
-    form = form_of(part, outputs, loss, negatives)
-    points = views if form.over_objects else views.flatten(0, 1).unsqueeze(1)
-    size = points.shape[0] * outputs.shape[-1]
-    if size > MAX_GRAM:
-        raise ValueError(
-            f"views are too many: the Gram matrix would have {size} rows, more than {MAX_GRAM}; "
-            "use fewer, or top_eigenvalues"
-        )
-    gram = _gram(net, points, layer, require_integer("block", block, 1))
-    scale, basis = torch.linalg.eigh(gram)
-    root = basis * scale.clamp(min=0).sqrt()  # G = root rootᵀ
-    image = form.apply(root.reshape(points.shape[0], -1)).reshape(size, size)
-    spectrum: Tensor = torch.linalg.eigvalsh(root.mT @ image).flip(0)
-    return spectrum
-
-
-def _gram(net: ReLUNetwork, points: Tensor, layer: int, block: int) -> Tensor:
-    """Return K̄ᵀK̄ over points (P, A, n_0), in blocks: shape (P·n_L, P·n_L)."""
+def _network_gram(net: ReLUNetwork, points: Float[Tensor, "P A n_0"], layer: int) -> Tensor:
+    """Return K̄ᵀK̄ over points, in blocks: shape (P·n_L, P·n_L)."""
 
     def rows(start: int) -> Tensor:
-        below, jacobians = net.factors(points[start : start + block], layer)
+        below, jacobians = net.factors(points[start : start + _BLOCK], layer)
         means = jacobians.flatten(2).mT @ below / below.shape[1]  # (block, n_L·n_l, n_{l-1})
         return means.reshape(-1, below.shape[2] * net.widths[layer])
 
-    starts = range(0, points.shape[0], block)
+    starts = range(0, points.shape[0], _BLOCK)
     height = net.widths[-1]
     gram = points.new_empty(points.shape[0] * height, points.shape[0] * height)
     for i in starts:
         left = rows(i)
-        for j in range(0, i + 1, block):
+        for j in range(0, i + 1, _BLOCK):
             product = left @ (left if i == j else rows(j)).mT
             gram[i * height : i * height + len(left), j * height : j * height + product.shape[1]] = product
             gram[j * height : j * height + product.shape[1], i * height : i * height + len(left)] = product.mT
     return gram
 
 
-def _require_symmetric(operator: WeightOperator) -> Tensor:
-    """Return a random vector after comparing uᵀA v with vᵀA u on it and another one."""
+def _gram_by_products(derivative: Derivative, points: int) -> Tensor:
+    """Return K̄ᵀK̄ column by column, from two products each; views of a point follow each other."""
+    outputs = derivative.outputs
+    copies, height = len(outputs) // points, outputs.shape[1]
+    columns = []
+    for index in range(points * height):
+        point, output = divmod(index, height)
+        change = torch.zeros_like(outputs).unsqueeze(1)
+        change[point * copies : (point + 1) * copies, 0, output] = 1.0 / copies
+        image = derivative.jvp(derivative.vjp(change))
+        columns.append(image.reshape(points, copies, height).mean(1).flatten())
+    gram = torch.stack(columns, 1)
+    return (gram + gram.mT) / 2
+
+
+def _leading(operator: LinearOperator, start: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k < D − 1 largest eigenvalues, descending, and their eigenvectors as columns.
+
+    Source: Lehoucq, Sorensen and Yang, ARPACK Users' Guide, SIAM 1998; scipy's eigsh drives it.
+    """
+    values, vectors = eigsh(operator, k=k, which="LA", v0=start)
+    return values[::-1].copy(), vectors[:, ::-1].copy()
+
+
+def _require_symmetric(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+    """Return a random vector after comparing uᵀA v with vᵀA u on it and another one; `like` has size D."""
     g = torch.Generator().manual_seed(0)
-    probes = torch.randn(operator.shape[0], 2, generator=g, dtype=operator.dtype).to(operator.device)
-    images = operator(probes)
+    probes = torch.randn(len(like), 2, generator=g, dtype=like.dtype).to(like.device)
+    images = product(probes)
     require_finite("the operator's products", images)
     cross = probes.mT @ images
-    tolerance = 1e3 * torch.finfo(operator.dtype).eps * probes.norm() * images.norm()
+    tolerance = 1e3 * torch.finfo(like.dtype).eps * probes.norm() * images.norm()
     if (cross[0, 1] - cross[1, 0]).abs() > tolerance:
         raise ValueError(
             f"operator must be symmetric, got uᵀAv = {float(cross[0, 1]):.6e} "

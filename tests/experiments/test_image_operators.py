@@ -22,7 +22,7 @@ from ssl_theory.experiments.image_operators import (
     predicted_overlap,
 )
 from ssl_theory.experiments.images import ImageExperiment, run
-from ssl_theory.operators.networks import WeightOperator
+from ssl_theory.operators import WeightOperator
 
 TINY = ImageExperiment(
     channels=(3, 4), strides=(2, 2), hidden=6, outputs=3, batch=700, epochs=2, measure_every=1, copies=2
@@ -50,7 +50,7 @@ def test_following_changes_nothing(trajectory: image_operators.Trajectory) -> No
 def test_the_operator_is_the_variance_of_mean_derivatives(trajectory: image_operators.Trajectory) -> None:
     views = fixed_views(trajectory.run, 5, 3)
     found = layer_operator(trajectory, LAYERS[1], 1, views, 4)
-    model, name = trajectory.model(1), f"{LAYERS[1]}.weight"
+    model, name = trajectory.model(1).train(), f"{LAYERS[1]}.weight"
     weight = dict(model.named_parameters())[name]
 
     def mean_output(w: torch.Tensor) -> torch.Tensor:

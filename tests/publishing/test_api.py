@@ -61,7 +61,7 @@ def test_names_are_found_by_import_and_as_attributes_of_modules() -> None:
     cells = [
         text("from ssl_theory.training import fit"),
         code("%pip install x", notebooks.INSTALL),
-        code("from ssl_theory import losses, views as v\nfrom ssl_theory.operators.dense import residue"),
+        code("from ssl_theory import losses, views as v\nfrom ssl_theory.operators.interface import residue"),
         code("import ssl_theory.flow as flow\nfrom ssl_theory.hltm import lucky\nfrom math import pi"),
         code("losses.InfoNCE(0.5); v.nothing_of_this_name; flow.gradient_flow; lucky.variance; pi.imag"),
     ]
