@@ -228,11 +228,13 @@ def error_cases(
         if not np.all(values >= 0):
             raise ValueError(f"errors[{name!r}] must be non-negative, got {values.min()}")
         columns = values.T if values.ndim == 2 else values.ravel()[None]
-        for column, colour in reversed(list(zip(columns, (None, GREY), strict=False))):
+        own_colour = PALETTE[row % (len(PALETTE) - 1)]  # never grey
+        for column, colour in reversed(list(zip(columns, (own_colour, GREY), strict=False))):
             height = row + spread.uniform(-0.25, 0.25, len(column))
             shown = np.maximum(column, unit / 10)
-            style = {"color": colour, "alpha": 0.3} if colour else {"alpha": 0.55}
-            ax.plot(shown, height, "o", ms=3.5, mew=0, rasterized=values.size > DENSE, **style)
+            alpha = 0.3 if colour == GREY else 0.55
+            style = {"color": colour, "alpha": alpha, "ms": 3.5, "mew": 0}
+            ax.plot(shown, height, "o", rasterized=values.size > DENSE, **style)
     limits = list(tolerances.values())
     rows = np.arange(len(limits))
     ax.vlines(limits, rows - 0.5, rows + 0.5, colors=VERMILION, linestyles="--", lw=1.2)
