@@ -103,11 +103,13 @@ class Store:
                 now, then = self._different(one.labels, row)
                 raise ValueError(f"path holds {one.name!r} with {then}, got {now}; name another file")
 
-    def collect(self) -> None:
-        """Take up the rows that earlier calls left beside the table."""
+    def collect(self, settings: Sequence[Setting]) -> None:
+        """Take up the rows that earlier calls left beside the table, unless it has rows of their setting."""
+        asked = {one.key: one for one in settings}
         left = sorted(self.folder.glob("*.csv"))
         for part in left:
-            self._join(_read(part))
+            if part.stem not in asked or not self.holds(asked[part.stem]):
+                self._join(_read(part))
         if left and self.gather:
             self._write()
 
@@ -222,7 +224,7 @@ def opened(
         if gather:
             lock.acquire()
             store.load()
-        store.collect()
+        store.collect(settings)
         yield store
     except Timeout:
         raise ValueError(f"path must be written by one call at a time, another is at {path}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class NonFiniteError(ArithmeticError):
     """
 
     def __init__(self, step: int, loss: float, parameters: Sequence[str], what: str = "gradient") -> None:
-        self.step, self.loss, self.parameters = step, loss, tuple(parameters)
+        self.step, self.loss, self.parameters, self._what = step, loss, tuple(parameters), what
         where = (
             f"the {what} of {', '.join(parameters)} is not finite" if parameters else "the gradient is finite"
         )
@@ -29,6 +30,10 @@ class NonFiniteError(ArithmeticError):
             f"training stopped at step {step}: the loss is {loss:g}, {where}; "
             "check the inputs, or try a smaller step size"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = (self.step, self.loss, self.parameters, self._what)
+        return type(self), arguments, self.__dict__  # raised in another process, it has to travel
 
 
 class Watch:
