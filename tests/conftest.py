@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 _HOOK = jaxtyping.install_import_hook("ssl_theory", "beartype.beartype")
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the processors, and so do the processes they start
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors, as do their children
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     threadpool_limits(1)
     torch.set_num_threads(1)
