@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_theory.experiments.images import ImageExperiment, ImageRun
+from ssl_theory.experiments.images.settings import ADDED
+from ssl_theory.experiments.store import Setting
+from ssl_theory.experiments.sweep import Report, sweep
 from ssl_theory.networks import vec
 from ssl_theory.operators import WeightOperator, operator
-from ssl_theory.training.checkpoints import atomic_write
 from ssl_theory.validation import require_integer
 
 LAYERS = {
@@ -267,28 +271,40 @@ def overlaps(
 
 
 def operator_table(
-    experiments: Sequence[ImageExperiment], *, folder: str | Path | None = None, device: str = "cpu"
+    experiments: Sequence[ImageExperiment],
+    *,
+    folder: str | Path | None = None,
+    device: str = "cpu",
+    executor: Executor | None = None,
+    report: Report | None = None,
 ) -> pd.DataFrame:
     """Return `overlaps` of all runs of some experiments, at the start, in the middle and at the end.
 
     Args:
         experiments: What to run, with their seeds.
-        folder: Where the rows of each run are kept, so that complete runs are not run again.
-        device: As for `resolve_device`.
+        folder: Of the table, operators.csv as `sweep` writes it; None to keep nothing.
+        device: As for `resolve_device`, where the experiments run.
+        executor: As for `sweep`.
+        report: As for `sweep`.
 
     Returns:
-        The rows of all runs.
+        The rows of all runs, with their settings.
+
+    Raises:
+        ValueError: As for `ImageRun.on` and `sweep`.
+        OSError: As for `sweep`.
     """
-    tables = []
-    for experiment in experiments:
-        for seed in range(experiment.seed, experiment.seed + experiment.seeds):
-            path = None if folder is None else Path(folder) / f"{experiment.name}-{seed}-operators.csv"
-            if path is None or not path.exists():
-                trajectory = follow(experiment, seed, device=device)
-                kept = sorted(trajectory.states)
-                rows = overlaps(trajectory, epochs=[kept[0], kept[len(kept) // 2], kept[-1]])
-                if path is not None:
-                    with atomic_write(path) as file:
-                        rows.to_csv(file, index=False, float_format="%.6g")
-            tables.append(rows if path is None else pd.read_csv(path))
-    return pd.concat(tables, ignore_index=True)
+    settings = [
+        Setting(f"{e.loss}, seed {seed}", e.labels | {"seed": seed}, partial(_three_moments, e, seed, device))
+        for e in experiments
+        for seed in range(e.seed, e.seed + e.seeds)
+    ]
+    path = None if folder is None else Path(folder) / "operators.csv"
+    return sweep(settings, path, executor=executor, added=ADDED, report=report)
+
+
+def _three_moments(experiment: ImageExperiment, seed: int, device: str, _: Path | None) -> pd.DataFrame:
+    trajectory = follow(experiment, seed, device=device)
+    kept = sorted(trajectory.states)
+    rows = overlaps(trajectory, epochs=[kept[0], kept[len(kept) // 2], kept[-1]])
+    return rows.assign(**{n: value for n, value in experiment.labels.items() if n not in rows})

@@ -120,4 +120,6 @@ def test_complete_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sorted(set(table["epoch"])) == [0, 1, 2]
     monkeypatch.setattr(image_operators, "follow", lambda *_, **__: pytest.fail("was run again"))
     pd.testing.assert_frame_equal(operator_table([replace(TINY, seeds=2)], folder=tmp_path), table)
+    assert [path.name for path in tmp_path.iterdir()] == ["operators.csv"]
+    assert set(table["channels"]) == {"3-4"}
     assert set(table["layer"]) <= set(layers.values())

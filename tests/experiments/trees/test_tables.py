@@ -14,6 +14,7 @@ from ssl_theory.experiments.trees import (
     grid,
     level_summary,
     run,
+    setting_name,
     stored,
     tables,
     tabulate,
@@ -69,6 +70,23 @@ def test_a_stopped_table_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         tabulate(PAIR, tmp_path / "part.csv")
     monkeypatch.setattr(tables, "run", _only_width_3)
     pd.testing.assert_frame_equal(tabulate(PAIR, tmp_path / "part.csv"), whole)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("latents", grid()), ("latents-variations", variations())])
+def test_the_stored_tables_hold_their_settings(
+    name: str, settings: dict[str, TreeExperiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of the book is opened as if it had been made here: nothing is run, no row is lost."""
+    monkeypatch.setattr(tables, "run", lambda *_, **__: pytest.fail("was run again"))
+    path = tmp_path / "table.csv"
+    stored(name).to_csv(path, index=False)
+    pd.testing.assert_frame_equal(tabulate(settings, path), stored(name))
+
+
+def test_names_tell_numbers_apart() -> None:
+    near = replace(TINY, polarity=(0.70000001, 1.0), rate=1 / 3)
+    assert setting_name(TINY) == "δ = 0.8, 2 neurons"
+    assert setting_name(near, ["rate"]) == "δ = 0.70000001, 2 neurons, rate = 0.3333333333333333"
 
 
 def test_rows_of_other_settings_stay(tmp_path: Path) -> None:
