@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
+from ssl_theory.operators.convolutions import _Convolutions
 from ssl_theory.validation import require_finite
 
 __all__ = ["Mode", "operator_layers"]
@@ -29,7 +30,7 @@ Mode = Literal["eval", "batch"]
 _KINDS = (nn.Linear, _ConvNd, nn.Embedding)
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
-_VIEWS = 256  # at a time, or fewer where memory is short
+_VIEWS = 1024  # at a time, or fewer where memory is short
 
 
 def operator_layers(module: nn.Module) -> dict[str, str]:
@@ -241,13 +242,14 @@ def _saved_bytes(build: Callable[[], object], known: Iterable[Tensor]) -> int:
 
 @contextmanager
 def _differentiable(x: Tensor) -> Iterator[None]:
-    """Switch on gradients, and off what has no second derivative: fused attention, autocast."""
+    """Switch on gradients, and off what has no second derivative, or a slow one."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(x.device.type, enabled=False))
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(_Convolutions())
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
         yield
