@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test serve lint mutate twins bench clean
+.PHONY: book test serve lint mutate twins bench gpu clean
 
 book: .venv/ready
 	@$(BIN)/ssl-theory build
@@ -30,6 +30,9 @@ twins: .venv/ready
 
 bench: .venv/ready
 	@$(BIN)/python -m benchmarks
+
+gpu: .venv/ready
+	@$(BIN)/python -m benchmarks gpu
 
 clean:
 	rm -rf build dist .venv

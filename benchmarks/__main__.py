@@ -1,6 +1,7 @@
 """Run all benchmarks, or those named: `python -m benchmarks [operators …]`.
 
-Prints ratios and writes them to build/bench.json.
+Prints ratios and writes them to build/bench.json. `python -m benchmarks gpu` alone takes the arguments of
+`benchmarks.gpu` and writes build/gpu.json.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ NAMES = sorted(
 
 
 def main(names: list[str]) -> int:
+    if names[:1] == ["gpu"]:
+        return subprocess.run(
+            [sys.executable, "-m", "benchmarks.gpu", *names[1:]], cwd=FOLDER.parent
+        ).returncode
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
         print(f"unknown benchmark: {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)

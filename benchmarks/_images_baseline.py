@@ -30,8 +30,8 @@ def place_digit(image: Tensor) -> Tensor:
     return (F.grid_sample(canvas, grid, align_corners=False)[0] - 0.08) / 0.23
 
 
-def simclr(image: Tensor) -> Tensor:
-    """Return SimCLR's view of a colour image, (3, H, H) in [0, 1], in the same size."""
+def simclr(image: Tensor, to: int | None = None) -> Tensor:
+    """Return SimCLR's view of a colour image, (3, H, H) in [0, 1], in the same size or as told."""
     size = image.shape[-1]
     for _ in range(10):
         area, shape = random.uniform(0.08, 1) * size**2, math.exp(random.uniform(-1, 1) * math.log(4 / 3))
@@ -42,7 +42,7 @@ def simclr(image: Tensor) -> Tensor:
         height = width = size
     top, left = random.randint(0, size - height), random.randint(0, size - width)
     crop = image[:, top : top + height, left : left + width].unsqueeze(0)
-    image = F.interpolate(crop, (size, size), mode="bilinear", align_corners=True)[0]
+    image = F.interpolate(crop, (to or size, to or size), mode="bilinear", align_corners=True)[0]
     if random.random() < 0.5:
         image = image.flip(-1)
     if random.random() < 0.8:
@@ -124,6 +124,38 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     size = len(first)
     labels = torch.cat([torch.arange(size, 2 * size), torch.arange(size)]).to(logits.device)
     return F.cross_entropy(logits, labels)
+
+
+def blocked_nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Return NT-Xent as lightly publishes it: four blocks of similarities, diagonals cut out by a mask."""
+    size = len(first)
+    first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
+    blocks = {
+        name: torch.einsum("nc,mc->nm", a, b) / temperature
+        for name, a, b in (
+            ("00", first, first),
+            ("01", first, second),
+            ("10", second, first),
+            ("11", second, second),
+        )
+    }
+    others = ~torch.eye(size, dtype=torch.bool, device=first.device)
+    same = {name: blocks[name][others].view(size, -1) for name in ("00", "11")}
+    logits = torch.cat([torch.cat([blocks["01"], same["00"]], 1), torch.cat([blocks["10"], same["11"]], 1)])
+    return F.cross_entropy(logits, torch.arange(size, device=first.device).repeat(2))
+
+
+def stable_nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Return NT-Xent as the mean of log(1 + Σ e^(others − positive)), a reference in float64."""
+    size = len(first)
+    outputs = F.normalize(torch.cat([first, second]), dim=1)
+    logits = outputs @ outputs.T / temperature
+    rows = torch.arange(2 * size, device=logits.device)
+    partner = (rows + size) % (2 * size)
+    relative = logits - logits[rows, partner].unsqueeze(1)
+    outside = torch.zeros_like(relative, dtype=torch.bool)
+    outside[rows, rows] = outside[rows, partner] = True
+    return relative.masked_fill(outside, -math.inf).exp().sum(1).log1p().mean()
 
 
 def train_step(
