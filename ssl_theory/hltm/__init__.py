@@ -11,7 +11,15 @@ from ssl_theory.hltm.closed_forms import (
 )
 from ssl_theory.hltm.ensemble import TreeEnsemble
 from ssl_theory.hltm.exact import ExactTree
-from ssl_theory.hltm.metrics import Ceilings, belief_ceilings, best_correlations, exact_ceilings
+from ssl_theory.hltm.limits import (
+    Ceilings,
+    additive_limits,
+    belief_ceilings,
+    exact_ceilings,
+    linear_limits,
+    state_ceilings,
+)
+from ssl_theory.hltm.metrics import best_correlations
 from ssl_theory.hltm.model import LatentModel, Triples
 from ssl_theory.hltm.moments import MAX_CONFIGURATIONS, LeafMoments
 from ssl_theory.hltm.network import Trace, TreeNetwork
@@ -35,14 +43,17 @@ __all__ = [
     "TreeNetwork",
     "Triples",
     "activation_covariance",
+    "additive_limits",
     "belief_ceilings",
     "best_correlations",
     "child_vectors",
     "exact_ceilings",
     "level_state",
+    "linear_limits",
     "lucky",
     "node_operators",
     "pre_activation_gap",
     "sample_contrast",
     "selectivities",
+    "state_ceilings",
 ]

@@ -1,25 +1,14 @@
-"""Do hidden neurons learn the latents, and how well could they? (T11)."""
+"""Do hidden neurons learn the latents? (T11)."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ssl_theory.hltm.model import LatentModel
 from ssl_theory.hltm.network import Trace, TreeNetwork
-from ssl_theory.validation import require_integer
 
-
-class Ceilings(NamedTuple):
-    """The largest correlation that any function of the leaves below a latent can have with it."""
-
-    value: Float[Tensor, "*seeds nodes"]
-    """√(Var E[z_μ | leaves below] / Var z_μ); 0 where z_μ does not vary."""
-    error: Float[Tensor, "*seeds nodes"]
-    """Standard error; 0 where the ceiling is exact."""
+__all__ = ["best_correlations"]
 
 
 @torch.no_grad()
@@ -47,56 +36,6 @@ def best_correlations(
         best = products.abs().amax(2).movedim(-1, 0)
         columns.update({node: best[..., place] for place, node in enumerate(level.nodes)})
     return torch.stack([columns[node] for node in net.topology.inner], -1).reshape(*kinds, net.seeds, -1)
-
-
-def belief_ceilings(model: LatentModel, draws: int, *, generator: torch.Generator) -> Ceilings:
-    """Estimate how well any function of the leaves below each node can follow its latent.
-
-    The posterior mean m = E[2z−1 | leaves below] is exact, by messages; Var m is estimated from draws of the
-    leaves about its exact mean.
-
-    Args:
-        model: A binary tree or an ensemble.
-        draws: Number of configurations, at least 2.
-        generator: Source of randomness.
-
-    Returns:
-        The ceilings and their standard errors, on the generator's device.
-
-    Raises:
-        TypeError: If `draws` is not an integer.
-        ValueError: If it is below 2, or a node has not two states.
-    """
-    draws = require_integer("draws", draws, 2)
-    model = model.to(generator.device)
-    leaves = model.sample(draws, generator=generator)[..., list(model.leaves)]
-    squares = model.belief_means(leaves).square()
-    return _ceilings(model, squares.mean(-2), squares.std(-2) / draws**0.5)
-
-
-def exact_ceilings(model: LatentModel) -> Ceilings:
-    """Return the ceilings of a small tree by enumerating its leaves, with error 0.
-
-    Raises:
-        ValueError: If a node has not two states or the leaves have more than 2^22 configurations.
-    """
-    joint = model.likelihoods(model.enumerate_leaves()) * model.marginals().unsqueeze(-3)
-    total = joint.sum(-1)
-    mean = (joint[..., 1] - joint[..., 0]) / torch.where(total > 0.0, total, 1.0)
-    # the root's total is the law of all leaves; impossible ones have weight 0
-    square = torch.einsum("...n,...nv->...v", total[..., 0], mean.square())
-    return _ceilings(model, square, torch.zeros_like(square))
-
-
-def _ceilings(model: LatentModel, square: Tensor, error: Tensor) -> Ceilings:
-    """Return ceilings from E[m²] and its error, with E[m] = ρ_0 ρ_{0μ} and Var z = (1 − E[m]²)/4."""
-    mean = model.root_polarity.unsqueeze(-1) * model.path_polarities()
-    spread = 1.0 - mean.square()
-    varies = spread > 1e-12  # less is rounding
-    share = (square - mean.square()) / torch.where(varies, spread, 1.0)
-    value = torch.where(varies, share.clamp(0.0, 1.0).sqrt(), 0.0)
-    slope = 2.0 * value * spread
-    return Ceilings(value, torch.where(slope > 0.0, error / torch.where(slope > 0.0, slope, 1.0), 0.0))
 
 
 def _centred(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -390,7 +390,7 @@ class LatentModel:
             ValueError: If the last dimension is not the number of leaves, or a state does not exist.
         """
         messages, scale = leaf_messages(self.topology, self.transitions, self._checked_leaves(leaves))
-        return (messages * scale.exp().unsqueeze(-2)).movedim(-1, -3)
+        return (messages + scale.unsqueeze(-2)).exp().movedim(-1, -3)
 
     def beliefs(self, leaves: Int[Tensor, "... n leaves"]) -> Float[Tensor, "*seeds n nodes m"]:
         """Return P(z_v = k | leaves below v) of every node v; its prior is the node's own marginal.

@@ -31,7 +31,7 @@ class _Convolutions(TorchFunctionMode):
             read = _plain if function in _PLAIN else _transposed
             x, weight, bias, how = read(dims, *args, **kwargs)
             if how is not None and x.ndim == dims + 2:
-                return _Convolution.apply(x, weight, bias, how)
+                return _Convolution.apply(x, weight, bias, how)  # type: ignore[no-untyped-call]
         return function(*args, **kwargs)
 
 
@@ -80,8 +80,8 @@ class _Pulled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
         (other,) = ctx.saved_tensors
-        pair = (other, direction) if ctx.index == 1 else (direction, other)
-        return _convolve(*pair, None, ctx.how), None, None, None, None
+        x, weight = (other, direction) if ctx.index == 1 else (direction, other)
+        return _convolve(x, weight, None, ctx.how), None, None, None, None
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: _How) -> Tensor:
@@ -123,8 +123,9 @@ def _transposed(
     groups: int = 1,
     dilation: Any = 1,
 ) -> tuple[Tensor, Tensor, Tensor | None, _How | None]:
-    sizes = [_tuple(value, dims) for value in (stride, padding, dilation, output_padding)]
-    return input, weight, bias, _How(*sizes[:3], True, sizes[3], groups)
+    steps, edges = _tuple(stride, dims), _tuple(padding, dims)
+    how = _How(steps, edges, _tuple(dilation, dims), True, _tuple(output_padding, dims), groups)
+    return input, weight, bias, how
 
 
 def _tuple(value: Any, dims: int) -> tuple[int, ...]:
