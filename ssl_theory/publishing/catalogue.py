@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from ssl_theory.publishing.errors import UsageError, unknown
+from ssl_theory.publishing import notebooks
+from ssl_theory.publishing.errors import BuildError, UsageError, unknown
 from ssl_theory.publishing.repository import Repository, repository
-from ssl_theory.theorems import theorems
+from ssl_theory.theorems import Theorem, theorems
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -34,8 +34,8 @@ class Chapter:
     @property
     def title(self) -> str:
         """The first heading."""
-        for cell in json.loads(self.path.read_text(encoding="utf-8"))["cells"]:
-            for line in "".join(cell["source"]).splitlines():
+        for cell in notebooks.read(self.path)["cells"]:
+            for line in notebooks.source(cell).splitlines():
                 if cell["cell_type"] == "markdown" and line.startswith("# "):
                     return line[2:].strip()
         return self.name
@@ -43,7 +43,7 @@ class Chapter:
     @property
     def theorem_ids(self) -> list[str]:
         """The theorems that it proves."""
-        return [theorem.id for theorem in theorems().values() if theorem.chapter == self.name]
+        return [theorem.id for theorem in known_theorems().values() if theorem.chapter == self.name]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Book:
             UsageError: If there is none.
         """
         if self.checkout is None:
-            raise UsageError("building needs a checkout of the repository; run this inside one")
+            raise UsageError(
+                "this command needs the repository, where the book is built; run it inside a checkout"
+            )
         return self.checkout
 
     @property
@@ -77,8 +79,14 @@ class Book:
 
     @property
     def toc(self) -> dict[str, Any]:
-        """The table of contents."""
-        loaded: dict[str, Any] = yaml.safe_load((self.folder / "_toc.yml").read_text(encoding="utf-8"))
+        """The table of contents; BuildError if its file is damaged."""
+        path = self.folder / "_toc.yml"
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise BuildError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+        if not isinstance(loaded, dict) or "root" not in loaded:
+            raise BuildError(f"{path} is damaged: it names no root page")
         return loaded
 
     def files(self) -> list[str]:
@@ -111,6 +119,18 @@ class Book:
         if name not in chapters:
             raise unknown("chapter", name, chapters)
         return chapters[name]
+
+
+def known_theorems() -> dict[str, Theorem]:
+    """Return all theorems by id.
+
+    Raises:
+        BuildError: If a file of theorems is damaged.
+    """
+    try:
+        return theorems()
+    except ValueError as error:
+        raise BuildError(str(error)) from error
 
 
 def find_book(start: Path | None = None) -> Book:

@@ -8,21 +8,67 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import PACKAGE, Chapter
 from ssl_theory.publishing.errors import BuildError, UsageError
+from ssl_theory.publishing.files import require_writable, write_whole
 
 CELL_SECONDS = {"quick": 300, "paper": 6 * 3600}
 
-_running: set[subprocess.Popen[str]] = set()
+Progress = Callable[[int, int], None]
+
+
+class CutOffError(Exception):
+    """A chapter did not run to its end because the command ends."""
+
+
+class Stop:
+    """Ends chapters that are running, and those that begin afterwards."""
+
+    def __init__(self) -> None:
+        self._asked, self._running = False, set[subprocess.Popen[str]]()
+        self._changing = threading.Lock()
+
+    def now(self) -> None:
+        """End all."""
+        with self._changing:
+            self._asked = True
+            for process in self._running:
+                process.terminate()
+
+    def add(self, process: subprocess.Popen[str]) -> None:
+        """Have a process ended with the others."""
+        with self._changing:
+            self._running.add(process)
+            if self._asked:
+                process.terminate()
+
+    def remove(self, process: subprocess.Popen[str]) -> None:
+        """Let a process that has ended alone.
+
+        Raises:
+            CutOffError: If all were asked to end.
+        """
+        with self._changing:
+            self._running.discard(process)
+            if self._asked:
+                raise CutOffError
 
 
 def execute(
-    chapter: Chapter, output: Path, parameters: Mapping[str, Any], *, seconds: int, threads: int
+    chapter: Chapter,
+    output: Path,
+    parameters: Mapping[str, Any],
+    *,
+    seconds: int,
+    threads: int,
+    progress: Progress = lambda cell, of: None,
+    stop: Stop | None = None,
 ) -> list[str]:
     """Run a chapter and write the executed notebook, free of paths and times.
 
@@ -32,94 +78,105 @@ def execute(
         parameters: Values that replace the defaults.
         seconds: Time limit of each cell.
         threads: How many processors its numerics may use.
+        progress: Called with the number of each cell that begins, and how many there are.
+        stop: What may end it early.
 
     Returns:
         The Python warnings that it gave.
 
     Raises:
-        BuildError: If a cell fails, runs out of time or kills the kernel, or if an output shows a local path.
+        BuildError: If a cell fails, runs out of time or kills the kernel, if an output shows a local path, or
+            if a cell does not show the figure that it announces.
         UsageError: If the output cannot be written.
+        CutOffError: If it was ended.
     """
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(
-            dir=output.parent, prefix=".running-", ignore_cleanup_errors=True
-        )
+        require_writable(output)
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
-    with folder:
-        draft = Path(folder.name) / "draft.ipynb"
-        _run_worker(chapter, draft, parameters, seconds, threads)
+    with tempfile.TemporaryDirectory(prefix="ssl-theory-", ignore_cleanup_errors=True) as name:
+        draft = Path(name) / "draft.ipynb"
+        job = {"parameters": dict(parameters), "seconds": seconds}
+        _run_worker(chapter, draft, job, threads, progress, stop or Stop())
         ran = notebooks.read(draft)
-        warned = notebooks.python_warnings(ran)
         finished = notebooks.scrub(ran)
-        _require_no_trace(chapter, finished)
-        draft.write_text(notebooks.dump(finished), encoding="utf-8")
-        draft.replace(output)
-    return warned
-
-
-def stop_all() -> None:
-    """End all chapters that are running."""
-    for process in list(_running):
-        process.terminate()
+        _require_no_trace(chapter, finished, name)
+        _require_figures(chapter, finished)
+        write_whole(output, notebooks.dump(finished))
+    return notebooks.python_warnings(ran)
 
 
 def _run_worker(
-    chapter: Chapter, draft: Path, parameters: Mapping[str, Any], seconds: int, threads: int
+    chapter: Chapter, draft: Path, job: dict[str, Any], threads: int, progress: Progress, stop: Stop
 ) -> None:
     """Execute a chapter into a draft, in a process that works where the chapter lies, as Jupyter does."""
-    failure, log, settings = (draft.with_name(name) for name in ("failure", "log", "ipython"))
-    settings.mkdir()
-    job = {
-        "notebook": str(chapter.path.resolve()),
-        "draft": str(draft.resolve()),
-        "failure": str(failure.resolve()),
-        "parameters": dict(parameters),
-        "seconds": seconds,
-    }
-    environment = os.environ | {
-        "SSL_THEORY_STATIC": "1",
-        "OMP_NUM_THREADS": str(threads),
-        "OPENBLAS_NUM_THREADS": str(threads),
-        "IPYTHONDIR": str(settings.resolve()),  # empty, so that no one's start-up files take part
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
+    folder, log, failure = draft.parent, draft.with_name("log"), None
+    job |= {"notebook": str(chapter.path.resolve()), "output": str(draft), "folder": str(folder)}
     with (
         log.open("w", encoding="utf-8") as messages,
         subprocess.Popen(
             [sys.executable, "-P", "-m", "ssl_theory.publishing.worker"],
             cwd=chapter.path.parent,
-            env=environment,
+            env=os.environ | _settings(folder, threads),
             stdin=subprocess.PIPE,
-            stdout=messages,
+            stdout=subprocess.PIPE,
             stderr=messages,
             text=True,
+            encoding="utf-8",
             start_new_session=True,  # Ctrl-C reaches this process, which ends the others
         ) as process,
     ):
-        _running.add(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stop.add(process)
         try:
-            assert process.stdin is not None
             process.stdin.write(json.dumps(job) + "\n")
             process.stdin.flush()  # and not closed: the worker ends when this process does
+            for line in process.stdout:
+                answer = json.loads(line)
+                if "cell" in answer:
+                    progress(answer["cell"], answer["of"])
+                failure = answer.get("failure")
+            process.wait()
+        except BrokenPipeError:  # it broke off before it read its job
             process.wait()
         except BaseException:
             process.terminate()
             raise
         finally:
-            _running.discard(process)
-    if failure.exists():
-        raise BuildError(f"{chapter.name}: {failure.read_text(encoding='utf-8')}")
+            stop.remove(process)
+    if failure is not None:
+        raise BuildError(f"{chapter.name}: {failure}")
     if process.returncode != 0:
-        last = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         told = last[0] if last else f"exit code {process.returncode}"
         raise BuildError(f"{chapter.name}: the process that ran it broke off: {told}")
 
 
-def _require_no_trace(chapter: Chapter, notebook: dict[str, Any]) -> None:
+def _settings(folder: Path, threads: int) -> dict[str, str]:
+    """Return the environment in which a chapter gives the same outputs on every machine."""
+    settings, drafts = folder / "settings", folder / "drafts"
+    for place in (settings, drafts):
+        place.mkdir()
+    (settings / "matplotlibrc").touch()
+    return {
+        "SSL_THEORY_STATIC": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "IPYTHONDIR": str(settings),  # empty, so that nobody's start-up files or styles take part
+        "MATPLOTLIBRC": str(settings / "matplotlibrc"),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # any other one shows no figure
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "TMPDIR": str(drafts),  # what is temporary goes with the chapter, however that ends
+        "PYTHONUTF8": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+def _require_no_trace(chapter: Chapter, notebook: dict[str, Any], folder: str) -> None:
     """Raise BuildError if an output shows where, or at which address in memory, it was made."""
-    places = "|".join(re.escape(str(path)) for path in {chapter.path.parent.resolve(), PACKAGE.parent})
+    known = {str(chapter.path.parent.resolve()), str(PACKAGE.parent), folder}
+    places = "|".join(map(re.escape, known))
     own = [cell for cell in notebook["cells"] if notebooks.INJECTED not in notebooks.tags(cell)]
     for number, cell in enumerate(own, 1):
         found = re.search(
@@ -129,3 +186,10 @@ def _require_no_trace(chapter: Chapter, notebook: dict[str, Any]) -> None:
             raise BuildError(
                 f"{chapter.name}: cell {number} shows a trace of this machine: {found[0].strip()}"
             )
+
+
+def _require_figures(chapter: Chapter, notebook: dict[str, Any]) -> None:
+    """Raise BuildError if a cell does not show the figure that it announces."""
+    missing = notebooks.missing_figures(notebook)
+    if missing:
+        raise BuildError(f"{chapter.name}: cells announce figures and show none: {', '.join(missing)}")

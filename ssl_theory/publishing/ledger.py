@@ -6,13 +6,15 @@ import html
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ssl_theory.checks import MIME, STATUS
+from ssl_theory.checks import MIME, STATUS, Record, holds
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import BuildError
+from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.frame import check_anchor, count_of
 from ssl_theory.publishing.ledger_picture import description, picture
 from ssl_theory.theorems import Theorem, dependencies, theorems
@@ -39,12 +41,13 @@ SCRIPT = """<script>
 </script>"""
 
 Entry = dict[str, Any]
+FIELDS = {field.name for field in fields(Record)}
 
 
 def records(notebook: Path) -> list[Entry]:
-    """Return the checks that an executed notebook carries, in its order."""
-    outputs = [output for cell in notebooks.read(notebook)["cells"] for output in cell.get("outputs", [])]
-    return [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+    """Return the checks that an executed notebook carries, in its order; BuildError if it is damaged."""
+    shown = notebooks.outputs(notebooks.read(notebook))
+    return [output["data"][MIME] for output in shown if MIME in output.get("data", {})]
 
 
 def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
@@ -57,10 +60,20 @@ def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
         The records, chapter by chapter.
 
     Raises:
-        BuildError: If a claimed check never ran, a chapter with claims is not in the book, or a check ran
-            that no theorem of its chapter claims, or theorems use each other in a circle.
+        BuildError: If a record does not say that its check holds, a claimed check never ran, a chapter with
+            claims is not in the book, or a check ran that no theorem of its chapter claims, or theorems use
+            each other in a circle.
     """
-    entries = [entry for path in executed.values() for entry in records(path)]
+    found = {chapter: records(path) for chapter, path in executed.items()}
+    failed = [
+        f"{entry.get('id', 'one without an id')}, run by {chapter.name}"
+        for chapter, own in found.items()
+        for entry in own
+        if not holds(entry)
+    ]
+    if failed:
+        raise BuildError("checks whose records do not say that they hold:\n    " + "\n    ".join(failed))
+    entries = [entry for own in found.values() for entry in own]
     ran = {entry["id"] for entry in entries}
     names = {chapter.name for chapter in executed}
     lacking = [
@@ -72,8 +85,8 @@ def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
     claimed = {(t.chapter, claim.id) for t in theorems().values() for claim in t.claims}
     foreign = [
         f"{entry['id']}, run by {chapter.name}"
-        for chapter, path in executed.items()
-        for entry in records(path)
+        for chapter, own in found.items()
+        for entry in own
         if (chapter.name, entry["id"]) not in claimed
     ]
     try:
@@ -89,8 +102,22 @@ def collect(executed: Mapping[Chapter, Path]) -> list[Entry]:
 
 def write(entries: list[Entry], path: Path) -> None:
     """Write the ledger as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(dump(entries), encoding="utf-8")
+    write_whole(path, dump(entries))
+
+
+def read(path: Path) -> list[Entry]:
+    """Return a ledger that was written.
+
+    Raises:
+        BuildError: If the file is damaged, or another version of this program wrote it.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        if all(holds(entry) and entry.keys() >= FIELDS for entry in entries):
+            return list(entries)
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise BuildError(f"{path} is damaged, or of another version; build the book again: ssl-theory build")
 
 
 def dump(entries: list[Entry]) -> str:

@@ -17,30 +17,39 @@ def defaults(chapter: Chapter) -> dict[str, Any]:
     """Return the parameters of a chapter with their default values, read without running it.
 
     Raises:
-        UsageError: If a default is not a plain value.
+        BuildError: If the notebook is damaged.
+        UsageError: If the cell of the parameters is no Python, or a default is not a plain value.
     """
-    from papermill import inspect_notebook
-
-    found = {}
-    for name, entry in inspect_notebook(str(chapter.path)).items():
-        try:
-            found[name] = ast.literal_eval(entry["default"])
-        except (ValueError, SyntaxError) as error:
-            raise UsageError(
-                f"parameter {name} of {chapter.name} has no plain default: {entry['default']}"
-            ) from error
-    return found
+    try:
+        return used(notebooks.read(chapter.path))
+    except (ValueError, SyntaxError) as error:
+        raise UsageError(f"the parameters of {chapter.name} have no plain defaults: {error}") from error
 
 
 def used(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that an executed notebook ran with, those given over the defaults."""
+    """Return the parameters that a notebook runs with, those given over the defaults.
+
+    Raises:
+        SyntaxError: If a cell of parameters is no Python.
+        ValueError: If a parameter is not a plain value.
+    """
     found: dict[str, Any] = {}
     for cell in notebook["cells"]:
         if {"parameters", notebooks.INJECTED} & set(notebooks.tags(cell)):
-            for line in ast.parse("".join(cell["source"])).body:
-                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                    found[line.targets[0].id] = ast.literal_eval(line.value)
+            for line in ast.parse(notebooks.source(cell)).body:
+                match line:
+                    case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                        found[name] = _plain(name, value)
+                    case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                        found[name] = _plain(name, value)
     return found
+
+
+def _plain(name: str, value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError as error:
+        raise ValueError(f"{name} = {ast.unparse(value)}") from error
 
 
 def parse(chapter: Chapter, assignments: Sequence[str]) -> dict[str, Any]:
@@ -89,11 +98,15 @@ def _value(name: str, text: str, default: Any) -> Any:
         return text
     try:
         value = ast.literal_eval(text.capitalize() if isinstance(default, bool) else text)
-    except (ValueError, SyntaxError, TypeError, MemoryError):  # the ways in which text is no Python value
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # it is no Python value
         value = text
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if default is not None and type(value) is not type(default):
         kind = type(default).__name__
         raise UsageError(f"parameter {name} must be of type {kind}, like {default!r}, got {text!r}")
+    low, high = (0 if name == "seed" else -(2**63)), 2**63 - 1
+    if type(value) is int and not low <= value <= high:
+        least = "0" if name == "seed" else "−2^63"
+        raise UsageError(f"parameter {name} must lie between {least} and 2^63 − 1, got {text}")
     return value

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 import yaml
+
+from ssl_theory.publishing.errors import BuildError, UsageError
 
 INSTALL = """\
 # Installs the book's library where it is missing, as on Colab; does nothing where it is there.
@@ -64,14 +67,42 @@ class Repository:
         return found
 
 
+def placed(config: str, url: str) -> str:
+    """Return a _config.yml that names another address of the repository.
+
+    Args:
+        config: The text of a _config.yml.
+        url: The address.
+
+    Raises:
+        UsageError: If it is no address, or the text names none that it could replace.
+    """
+    if not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[\w.~%@:+-]+)+/?", url, re.ASCII):
+        raise UsageError(
+            f"--repository-url must be an address such as https://github.com/someone/a-fork, got {url!r}"
+        )
+    text, count = re.subn(r"^(repository:\n\s+url: ).*$", lambda m: m[1] + url, config, count=1, flags=re.M)
+    if count == 0:
+        raise UsageError("--repository-url finds no address of a repository in _config.yml to replace")
+    return text
+
+
 def repository(config: str) -> Repository | None:
-    """Return the repository that a _config.yml names, or None if it names none."""
-    settings = yaml.safe_load(config) or {}
-    place, buttons = settings.get("repository") or {}, settings.get("launch_buttons") or {}
-    if not place.get("url"):
+    """Return the repository that a _config.yml names, or None if it names none.
+
+    Raises:
+        BuildError: If the text is not what a _config.yml should hold.
+    """
+    try:
+        settings = yaml.safe_load(config) or {}
+        place, buttons = settings.get("repository") or {}, settings.get("launch_buttons") or {}
+        url = place.get("url") or ""
+    except (yaml.YAMLError, AttributeError) as error:
+        raise BuildError(f"_config.yml is damaged: {' '.join(str(error).split())}") from error
+    if not isinstance(url, str) or not url:
         return None
     return Repository(
-        url=place["url"].rstrip("/"),
+        url=url.rstrip("/"),
         branch=place.get("branch", "main"),
         folder=place.get("path_to_book", "book"),
         colab=buttons.get("colab_url", "").rstrip("/"),

@@ -5,35 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from ssl_theory.publishing.catalogue import PACKAGE, Chapter
+from ssl_theory.checks import holds
+from ssl_theory.publishing import ledger
+from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import BuildError
-from ssl_theory.publishing.execute import CELL_SECONDS, execute, stop_all
+from ssl_theory.publishing.execute import CELL_SECONDS, CutOffError, Stop, execute
+from ssl_theory.publishing.files import write_whole
+from ssl_theory.publishing.inputs import key
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One line of the runner's record, build/runs.json: what ran last, and that it may be used again."""
+    """One line of the runner's record, build/runs.json: what ran last, and what it wrote.
+
+    Attributes:
+        key: Hash of all that it depended on.
+        parameters: Those that replaced the defaults.
+        seconds: How long it took.
+        finished: When, in UTC.
+        output: Hash of the executed notebook.
+    """
 
     key: str
     parameters: dict[str, Any]
     seconds: float
     finished: str
+    output: str
 
 
 class Runner:
@@ -50,6 +60,8 @@ class Runner:
         self.report = report
         self.runs = _read(self.record)
         self._writing = threading.Lock()
+        self._stop = Stop()
+        self._ready, self._all = 0, 0
 
     def output(self, chapter: Chapter) -> Path:
         """Return where the executed copy of a chapter is."""
@@ -75,47 +87,66 @@ class Runner:
             Why each chapter that failed did; all others are finished.
         """
         stale = {c: p for c, p in work.items() if force or not self.up_to_date(c, p)}
+        self._ready, self._all = len(work) - len(stale), len(work)
         for chapter in work:
             if chapter not in stale:
                 self.report(f"{chapter.name:16} up to date")
         threads = max(1, processors() // min(jobs, max(1, len(stale))))
-        for cut_off in self.executed.rglob(".running-*"):  # by a build that was killed
-            shutil.rmtree(cut_off, ignore_errors=True)
+        self._clear()
         pool = ThreadPoolExecutor(jobs)
         try:
-            results = pool.map(lambda item: self._one(item[0], item[1], seconds, threads), stale.items())
-            return [failure for failure in results if failure is not None]
+            told = pool.map(lambda item: self._one(item[0], item[1], seconds, threads), stale.items())
+            failures = dict(zip(stale, told, strict=True))
         except BaseException:  # Ctrl-C above all
             pool.shutdown(wait=False, cancel_futures=True)
-            stop_all()
+            self._stop.now()
             raise
         finally:
             pool.shutdown()
+        others = {c: p for c, p in work.items() if failures.get(c) is None}
+        failures |= {c: _changed(c) for c, p in others.items() if key(c, p) != self.runs[c.name].key}
+        return [failure for failure in failures.values() if failure is not None]
 
     def up_to_date(self, chapter: Chapter, parameters: Mapping[str, Any]) -> bool:
-        """Return whether the executed copy is what running the chapter now would give."""
-        run = self.runs.get(chapter.name)
-        return run is not None and run.key == key(chapter, parameters) and self.output(chapter).exists()
+        """Return whether the executed copy is what running the chapter now would give.
+
+        Raises:
+            BuildError: If the chapter's notebook is damaged.
+        """
+        run, now = self.runs.get(chapter.name), key(chapter, parameters)
+        if run is None or run.key != now or run.output != _hash(self.output(chapter)):
+            return False
+        try:
+            return all(map(holds, ledger.records(self.output(chapter))))
+        except BuildError:
+            return False
 
     def _one(
         self, chapter: Chapter, parameters: Mapping[str, Any], seconds: int | None, threads: int
     ) -> str | None:
         self.report(f"{chapter.name:16} running")
-        start, identity = time.perf_counter(), key(chapter, parameters)
+        start, identity, output = time.perf_counter(), key(chapter, parameters), self.output(chapter)
         limit = seconds or CELL_SECONDS[parameters.get("profile", "quick")]
         try:
-            warned = execute(chapter, self.output(chapter), parameters, seconds=limit, threads=threads)
+            warned = execute(chapter, output, parameters, seconds=limit, threads=threads, stop=self._stop)
         except BuildError as error:
             self._remember(chapter, None)
-            self.output(chapter).unlink(missing_ok=True)
+            output.unlink(missing_ok=True)
             self.report(f"{chapter.name:16} FAILED")
             return str(error)
+        except CutOffError:
+            self.report(f"{chapter.name:16} cut off")
+            return f"{chapter.name} was cut off"
         took = time.perf_counter() - start
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._remember(chapter, Run(identity, dict(parameters), round(took, 1), now))
         for warning in warned:
             self.report(f"{chapter.name:16} warned: {warning}")
-        self.report(f"{chapter.name:16} done in {took:.1f} s")
+        if key(chapter, parameters) != identity:
+            self._remember(chapter, None)
+            self.report(f"{chapter.name:16} FAILED")
+            return _changed(chapter)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._remember(chapter, Run(identity, dict(parameters), round(took, 1), now, _hash(output)))
+        self.report(f"{chapter.name:16} done in {took:.1f} s, {self._ready} of {self._all}")
         return None
 
     def _remember(self, chapter: Chapter, run: Run | None) -> None:
@@ -123,10 +154,17 @@ class Runner:
             self.runs.pop(chapter.name, None)
             if run is not None:
                 self.runs[chapter.name] = run
+                self._ready += 1
             text = json.dumps({name: asdict(run) for name, run in sorted(self.runs.items())}, indent=1)
-            draft = self.record.with_suffix(".draft")
-            draft.write_text(text + "\n", encoding="utf-8")
-            draft.replace(self.record)
+            write_whole(self.record, text + "\n")
+
+    def _clear(self) -> None:
+        """Remove what killed builds left unfinished."""
+        for path in sorted(self.executed.rglob(".*")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _read(record: Path) -> dict[str, Run]:
@@ -134,8 +172,19 @@ def _read(record: Path) -> dict[str, Run]:
     try:
         entries = json.loads(record.read_text(encoding="utf-8"))
         return {name: Run(**entry) for name, entry in entries.items()}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _changed(chapter: Chapter) -> str:
+    return f"{chapter.name}: what it depends on was changed while the book was built; build again"
+
+
+def _hash(path: Path) -> str:
+    """Return the hash of a file's content, empty if it cannot be read."""
+    with suppress(OSError):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return ""
 
 
 def processors() -> int:
@@ -143,37 +192,3 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def key(chapter: Chapter, parameters: Mapping[str, Any]) -> str:
-    """Return a hash of everything that the outputs of a chapter depend on."""
-    digest = hashlib.sha256(json.dumps([versions(), dict(parameters)], sort_keys=True).encode())
-    for name, path in _inputs(chapter):
-        digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of all that the library, and so a chapter, is built on."""
-    direct = [name for name in requires("ssl-theory") or [] if "extra ==" not in name]
-    found = {"python": platform.python_version()}
-    for requirement in direct:
-        package = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
-
-
-def _inputs(chapter: Chapter) -> Iterator[tuple[str, Path]]:
-    """Yield the chapter and the files that it can import or read, each with a name."""
-    yield "chapter", chapter.path
-    for path in sorted(PACKAGE.rglob("*")):
-        inside = path.relative_to(PACKAGE)
-        if path.suffix in (".py", ".toml") and inside.parts[0] not in ("publishing", "_book"):
-            yield inside.as_posix(), path
-    book = chapter.path.parents[len(Path(chapter.place).parts) - 1]
-    for path in sorted((book / "results").glob("*.csv")):
-        yield f"results/{path.name}", path

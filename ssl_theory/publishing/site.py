@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,12 +12,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import distribution, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ssl_theory.publishing import api, frame, ledger, maps, notebooks, status
 from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
 from ssl_theory.publishing.errors import BuildError
+from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.ledger import Entry
-from ssl_theory.publishing.repository import repository
+from ssl_theory.publishing.proofread import require_proofread
+from ssl_theory.publishing.repository import placed, repository
 from ssl_theory.publishing.runner import Run
 
 RENDERERS = ("jupyter-book", "myst-nb", "Sphinx", "sphinx-book-theme", "sphinx-exercise", "sphinx-proof")
@@ -32,11 +36,14 @@ def render(
     build: Path,
     repository_url: str | None = None,
     runs: Mapping[str, Run] | None = None,
+    *,
+    force: bool = False,
 ) -> Path:
-    """Build the HTML, or leave it as it is when nothing that goes into it has changed.
+    """Build the HTML, or leave it as it is when nothing that goes into it has changed, nor itself.
 
     Sphinx always starts anew: reading only what changed, it would leave old pages and numbers in place, and
-    would be silent the second time about a page that it warned of. The old HTML stays until the new is sound.
+    would be silent the second time about a page that it warned of. The old HTML stays until the new is sound,
+    and then changes file by file, so that whoever reads it meanwhile finds every page.
 
     Args:
         book: The book's source, a checkout.
@@ -45,42 +52,42 @@ def render(
         build: The folder that everything generated goes to.
         repository_url: Address to put in the place of the one in _config.yml.
         runs: When the chapters ran, for the status page.
+        force: Whether to build it in any case.
 
     Returns:
         The path of index.html.
 
     Raises:
-        BuildError: If Jupyter Book warns or fails, or a page shows a broken reference.
+        BuildError: If Jupyter Book warns or fails, a page shows a broken reference, or the library changes
+            meanwhile.
     """
     config = configuration(book, repository_url)
     require_no_error_output(executed)
     sources = assemble(book, executed, entries, repository_url, runs)
-    index, stamp_file = build / "_build" / "html" / "index.html", build / "site.json"
+    html, stamp_file = build / "_build" / "html", build / "site.json"
     stamp = _stamp(sources, config)
-    if index.exists() and stamp_file.exists() and json.loads(stamp_file.read_text()) == stamp:
-        return index
+    if not force and _is(stamp_file, stamp | {"html": _hash_of(html)}):
+        return html / "index.html"
     _sync(build / "book", sources)
     _sync(build / "web", web_files(book))
-    (build / "_config.yml").write_text(config, encoding="utf-8")
-    draft = build / "draft"
-    shutil.rmtree(draft, ignore_errors=True)
-    _jupyter_book(build, draft)
-    require_no_broken_reference(draft / "_build" / "html")
-    shutil.rmtree(build / "_build", ignore_errors=True)
-    (draft / "_build").rename(build / "_build")
-    draft.rmdir()
-    stamp_file.write_text(json.dumps(stamp), encoding="utf-8")
-    return index
+    write_whole(build / "_config.yml", config)
+    for left in build.glob("draft*"):  # by a build that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(dir=build, prefix="draft-", ignore_cleanup_errors=True) as draft:
+        made = Path(draft) / "_build" / "html"
+        _jupyter_book(build, Path(draft))
+        require_proofread(made)
+        if _stamp(sources, config) != stamp:
+            raise BuildError("the library was changed while the pages were made; build again")
+        _sync(html, {path.relative_to(made): path.read_bytes() for path in made.rglob("*") if path.is_file()})
+    write_whole(stamp_file, json.dumps(stamp | {"html": _hash_of(html)}))
+    return html / "index.html"
 
 
 def configuration(book: Book, repository_url: str | None = None) -> str:
     """Return _config.yml, with another address of the repository if one is given."""
     text = (book.require_checkout() / "_config.yml").read_text(encoding="utf-8")
-    if repository_url is None:
-        return text
-    return re.sub(
-        r"^(repository:\n\s+url: ).*$", lambda m: m.group(1) + repository_url, text, count=1, flags=re.M
-    )
+    return text if repository_url is None else placed(text, repository_url)
 
 
 def assemble(
@@ -115,7 +122,6 @@ def assemble(
         ledger.MARKER: lambda: ledger.page(entries, executed),
         "<!-- status -->": lambda: status.page(executed, entries, runs or {}, RENDERERS),
         "<!-- map -->": lambda: maps.main_map(executed),
-        "<!-- arcs -->": lambda: maps.arc_map(executed),
         "<!-- rooms -->": api.contents,
         "<!-- uses -->": lambda: maps.uses_table(executed),
     }
@@ -164,13 +170,6 @@ def require_no_error_output(executed: Mapping[Chapter, Path]) -> None:
         raise BuildError(f"tracebacks in the outputs of {', '.join(dict.fromkeys(wrong))}")
 
 
-def require_no_broken_reference(html: Path) -> None:
-    """Raise BuildError naming each page with a reference that did not resolve, which Sphinx lets pass."""
-    broken = [path.name for path in html.rglob("*.html") if "(???)" in path.read_text(encoding="utf-8")]
-    if broken:
-        raise BuildError(f"unresolved equation references, shown as (???), in {', '.join(sorted(broken))}")
-
-
 def _tree(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith((".", "__")) for part in path.parts):
@@ -178,16 +177,14 @@ def _tree(folder: Path) -> Iterator[Path]:
 
 
 def _sync(folder: Path, files: Files) -> None:
-    """Make a folder hold exactly these files, touching only those that differ."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make a folder hold exactly these files, touching only those that differ, pages after what they load."""
+    for name, content in sorted(files.items(), key=lambda item: item[0].suffix == ".html"):
+        target = folder / name
+        if not target.exists() or target.read_bytes() != content:
+            write_whole(target, content)
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         if path.relative_to(folder) not in files:
             path.unlink()
-    for name, content in files.items():
-        target = folder / name
-        if not target.exists() or target.read_bytes() != content:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
 
 
 def _stamp(sources: Files, config: str) -> dict[str, str]:
@@ -199,14 +196,49 @@ def _stamp(sources: Files, config: str) -> dict[str, str]:
     return {"content": digest.hexdigest()} | {name: version(name) for name in (*RENDERERS, MATHJAX)}
 
 
+def _hash_of(folder: Path) -> str:
+    """Return a hash of all files in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _is(file: Path, content: object) -> bool:
+    """Return whether a file holds this as JSON; one that is damaged does not."""
+    try:
+        return bool(json.loads(file.read_text(encoding="utf-8")) == content)
+    except (OSError, ValueError):
+        return False
+
+
 def _jupyter_book(build: Path, target: Path) -> None:
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "-W"]
-    command += ["--keep-going", str(build / "book"), "--path-output", str(target)]
-    command += ["--config", str(build / "_config.yml"), "--toc", str((build / "book" / "_toc.yml").resolve())]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-    (build / "site.log").write_text(log, encoding="utf-8")
-    if done.returncode != 0:
+    """Have Jupyter Book make the pages, in a process that ends with this one."""
+    script = "from ssl_theory.publishing.child import end_with_stdin; end_with_stdin(); "
+    script += "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-P", "-c", script, "build", "-W", "--keep-going", str(build / "book")]
+    command += ["--path-output", str(target), "--config", str(build / "_config.yml")]
+    command += ["--toc", str((build / "book" / "_toc.yml").resolve())]
+    path = build / "site.log"
+    with (
+        path.open("wb") as messages,
+        subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"},
+            stdin=subprocess.PIPE,
+            stdout=messages,
+            stderr=messages,
+            start_new_session=True,  # Ctrl-C reaches this process, which ends the other
+        ) as process,
+    ):
+        try:
+            process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+    log = re.sub(r"\x1b\[[0-9;]*m", "", path.read_text(encoding="utf-8", errors="replace"))
+    write_whole(path, log)
+    if process.returncode != 0:
         lines = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
         told = "\n    ".join(dict.fromkeys(lines or log.splitlines()[-10:]))
-        raise BuildError(f"Jupyter Book stopped; the whole log is {build / 'site.log'}\n    {told}")
+        raise BuildError(f"Jupyter Book stopped; the whole log is {path}\n    {told}")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ssl_theory.publishing import notebooks, parameters
 from ssl_theory.publishing.catalogue import Chapter
+from ssl_theory.publishing.inputs import versions
 from ssl_theory.publishing.ledger import Entry
-from ssl_theory.publishing.runner import Run, versions
+from ssl_theory.publishing.runner import Run
 
 
 def page(

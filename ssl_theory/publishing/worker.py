@@ -1,84 +1,139 @@
-"""One chapter in a process of its own: `python -m ssl_theory.publishing.worker`, told what to do on stdin."""
+"""One chapter in a process of its own: `python -m ssl_theory.publishing.worker`, told what to do on stdin.
+
+It answers on stdout in lines of JSON: {"cell": 3, "of": 20} when a cell begins, {"failure": "…"} at the end
+if the chapter failed. Whatever the chapter prints past its notebook goes to stderr.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import signal
 import sys
-import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-from papermill.execute import ERROR_MARKER_TAG
 
 from ssl_theory.publishing import notebooks
+from ssl_theory.publishing.child import end_with_stdin
 
+KERNEL = "ssl-theory-chapter"  # a name that nobody else gives to a kernel
 KERNEL_OPTIONS = (
     "--log-level=50",  # the kernel's own messages are not the chapter's
     "--HistoryManager.enabled=False",  # kernels that run at once would wait for one history file
 )
+
+Answer = Callable[..., None]
 
 
 def main() -> int:
     """Execute a notebook as the line of JSON on stdin says; end early when the one who asked is gone.
 
     Returns:
-        The exit code, 1 if the chapter failed; the file named "failure" then says why.
+        The exit code, 1 if the chapter failed.
     """
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    message = _execute(job)
-    if message is not None:
-        Path(job["failure"]).write_text(message, encoding="utf-8")
-    return 0 if message is None else 1
+    end_with_stdin(Path(job["folder"]))
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")  # which the kernel does not inherit
+    os.dup2(2, 1)
+
+    def answer(**what: object) -> None:
+        answers.write(json.dumps(what) + "\n")
+        answers.flush()
+
+    failure = _execute(job, answer)
+    if failure is not None:
+        answer(failure=failure)
+    return 0 if failure is None else 1
 
 
-def _execute(job: dict[str, Any]) -> str | None:
+class _Watch:
+    """Follows a run cell by cell; numbers are those of the chapter's own cells, from 1."""
+
+    def __init__(self, cells: Sequence[dict[str, Any]], injected: bool, answer: Answer) -> None:
+        tagged = [n for n, cell in enumerate(cells) if "parameters" in notebooks.tags(cell)]
+        self._injected = (tagged[0] + 1 if tagged else 0) if injected else len(cells)  # where papermill does
+        self._count, self._answer, self._begun = len(cells), answer, 0
+        self.failures: dict[int, str] = {}  # by number
+
+    def begin(self, cell: dict[str, Any], cell_index: int) -> None:
+        """Tell that a cell begins."""
+        self._begun = self._number(cell_index)
+        self._answer(cell=self._begun, of=self._count)
+
+    def fail(self, cell: dict[str, Any], cell_index: int, execute_reply: dict[str, Any]) -> None:
+        """Note that a cell failed, as the kernel says."""
+        reply = execute_reply["content"]
+        self.note(cell_index, cell["source"], reply["ename"], reply["evalue"], reply.get("traceback", []))
+
+    def note(self, index: int, source: str, name: str, value: str, traceback: Sequence[str]) -> None:
+        """Note that a cell failed."""
+        told = f"{self._named(self._number(index))}{_line(source, traceback)}\n    {name}: {value}"
+        self.failures.setdefault(self._number(index), told)
+
+    @property
+    def running(self) -> str:
+        """The cell that began last, in words."""
+        return self._named(self._begun)
+
+    def _number(self, index: int) -> int:
+        return index + 1 - (index >= self._injected)
+
+    def _named(self, number: int) -> str:
+        return f"cell {number} of {self._count}"
+
+
+def _execute(job: dict[str, Any], answer: Answer) -> str | None:
     """Return why the chapter failed, if it did."""
-    draft = Path(job["draft"])
+    folder = Path(job["folder"])
+    source = folder / "source.ipynb"
+    text = notebooks.canonical(notebooks.read(Path(job["notebook"])))  # with a kernel, whoever wrote it
+    source.write_text(text, encoding="utf-8")
+    watch = _Watch(json.loads(text)["cells"], bool(job["parameters"]), answer)
+    _offer_kernel(folder / "jupyter")
     try:
         papermill.execute_notebook(
-            job["notebook"],
-            str(draft),
+            str(source),
+            job["output"],
             job["parameters"],
-            kernel_name="python3",
+            kernel_name=KERNEL,
+            language="python",
             progress_bar=False,
+            request_save_on_cell_execute=False,
             execution_timeout=job["seconds"],
             extra_arguments=list(KERNEL_OPTIONS),
+            on_cell_execute=watch.begin,
+            on_cell_error=watch.fail,
         )
-    except PapermillExecutionError as error:
-        return f"{_last_cell(draft)}{_line(error)}\n    {error.ename}: {error.evalue}"
+    except PapermillExecutionError as error:  # also if only its figure could not be drawn
+        watch.note(error.cell_index, error.source, error.ename, error.evalue, error.traceback)
     except CellTimeoutError:
-        return f"{_last_cell(draft)} ran for more than {job['seconds']} s"
+        return f"{watch.running} ran for more than {job['seconds']} s"
     except DeadKernelError:
-        return f"{_last_cell(draft)} ended its kernel, or the system did, as it does when memory runs out"
-    return None
+        return f"{watch.running} ended its kernel, or the system did, as it does when memory runs out"
+    return watch.failures[min(watch.failures)] if watch.failures else None
 
 
-def _last_cell(draft: Path) -> str:
-    """Return which cell of the source was begun last; papermill saves the draft before each cell."""
-    cells = notebooks.read(draft)["cells"]
-    own = [cell for cell in cells if not {notebooks.INJECTED, ERROR_MARKER_TAG} & set(notebooks.tags(cell))]
-    begun = [n for n, cell in enumerate(own, 1) if cell["metadata"].get("papermill", {}).get("start_time")]
-    return f"cell {begun[-1]} of {len(own)}"
+def _offer_kernel(folder: Path) -> None:
+    """Describe a kernel of this interpreter where Jupyter looks first."""
+    place = folder / "kernels" / KERNEL
+    place.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    described = {"argv": command, "display_name": KERNEL, "language": "python"}
+    (place / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
+    os.environ["JUPYTER_PATH"] = str(folder)
 
 
-def _line(error: PapermillExecutionError) -> str:
-    """Return the line of the cell that the error came from, if the traceback names it."""
-    text, source = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)), error.source.splitlines()
+def _line(source: str, traceback: Sequence[str]) -> str:
+    """Return the line of the cell that an error came from, if the traceback names it."""
+    text, lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback)), source.splitlines()
     numbers = re.findall(r"Cell In\s*\[\d+\], line (\d+)", text)
     number = int(numbers[-1]) if numbers else 0
-    return f", line {number}: {source[number - 1].strip()}" if 0 < number <= len(source) else ""
-
-
-def _end_with_stdin() -> None:
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+    return f", line {number}: {lines[number - 1].strip()}" if 0 < number <= len(lines) else ""
 
 
 if __name__ == "__main__":

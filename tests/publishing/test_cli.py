@@ -50,6 +50,11 @@ def test_list_shows_theorems_and_parameters(inside: Path, capsys: pytest.Capture
         ),
         (["run", "gradient", "-p", "seed"], "a parameter is given as name=value, got 'seed'"),
         (["run", "gradient", "-p", "seed=1.5"], "parameter seed must be of type int, like 0, got '1.5'"),
+        (
+            ["run", "gradient", "-p", "seed=9223372036854775808"],
+            "parameter seed must lie between 0 and 2^63 − 1, got 9223372036854775808",
+        ),
+        (["run", "gradient", "-p", "seed=-1"], "parameter seed must lie between 0 and 2^63 − 1, got -1"),
         (["run", "gradient", "-p", "seed=x"], "parameter seed must be of type int, like 0, got 'x'"),
         (["run", "gradient", "-p", "shown=1"], "parameter shown must be of type bool, like True, got '1'"),
         (["run", "gradient", "-p", "profile=papre"], "there are quick, paper; did you mean 'paper'?"),
@@ -58,6 +63,8 @@ def test_list_shows_theorems_and_parameters(inside: Path, capsys: pytest.Capture
         (["build", "-p", "sede=1"], "unknown parameter of gradient: 'sede'"),
         (["ledger"], "there is no ledger yet; build the book first: ssl-theory build"),
         (["serve"], "there is no built book in"),
+        (["serve", "--port", "65536"], "port must lie between 1 and 65535, got 65536"),
+        (["build", "--repository-url", "a: b: [c"], "must be an address such as https://github.com/"),
         (["run", "gradient", "-o", "gradient.ipynb"], "would lie among the book's sources"),
     ],
 )
@@ -72,15 +79,15 @@ def test_mistakes_end_with_one_line_and_exit_code_2(
 
 def test_values_take_the_type_of_their_default(inside: Path) -> None:
     chapter = find_book().chapter("gradient")
-    given = ["profile=paper", "seed=-3", "scale=2", "shown=false"]
-    assert parse(chapter, given) == {"profile": "paper", "seed": -3, "scale": 2.0, "shown": False}
+    given = ["profile=paper", "seed=3", "scale=2", "shown=false"]
+    assert parse(chapter, given) == {"profile": "paper", "seed": 3, "scale": 2.0, "shown": False}
     assert isinstance(parse(chapter, given)["scale"], float)
 
 
 def test_run_writes_where_it_is_told(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrote: list[Path] = []
 
-    def note(chapter: object, output: Path, parameters: object, *, seconds: int, threads: int) -> list[str]:
+    def note(chapter: object, output: Path, parameters: object, **how: object) -> list[str]:
         wrote.append(output)
         output.parent.mkdir(exist_ok=True)
         output.write_text(json.dumps({"cells": []}), encoding="utf-8")
@@ -112,7 +119,7 @@ def test_outside_a_checkout_there_is_this_one_or_the_packaged_book(
     (tmp_path / "_book").rename(packaged / "_book")
     book = find_book(tmp_path)
     assert list(book.chapters()) == ["one"]
-    with pytest.raises(UsageError, match="building needs a checkout"):
+    with pytest.raises(UsageError, match="this command needs the repository"):
         book.require_checkout()
 
 
@@ -183,23 +190,24 @@ def test_a_book_is_built_once_and_its_ledger_shown(small: Path, capsys: pytest.C
     assert len(entry["inputs"]) == 64
 
 
-def test_builds_of_one_folder_wait_for_each_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order: list[str] = []
+def test_builds_of_one_folder_wait_for_each_other(tmp_path: Path) -> None:
+    order, waiting = list[str](), threading.Event()
+
+    def told(line: str) -> None:
+        order.append(line)
+        waiting.set()
 
     def second() -> None:
-        with lock(tmp_path):
+        with lock(tmp_path, told):
             order.append("second")
 
-    with lock(tmp_path):
-        thread = threading.Thread(target=second)
+    thread = threading.Thread(target=second)
+    with lock(tmp_path, order.append):
         thread.start()
-        thread.join(0.3)
+        waiting.wait()
         order.append("first")
     thread.join()
-    assert order == ["first", "second"]
-    assert capsys.readouterr().out == f"waiting for another build in {tmp_path}\n"
+    assert order == [f"waiting for another build in {tmp_path}", "first", "second"]
 
 
 def test_notebooks_are_named_and_mended(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,14 +104,16 @@ def test_an_executed_copy_has_no_path_and_no_time(ran: tuple[Runner, list[str], 
     assert notebooks.canonical(json.loads(text)) == source.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("shown", ["{place}", "/x/ipykernel_12/3.py", "<Line2D object at 0x7fd2d07fd440>"])
+@pytest.mark.parametrize(
+    "shown", ["{place}", "/x/ipykernel_12/3.py", "<Line2D object at 0x7fd2d07fd440>", "/drafts/one/a"]
+)
 def test_outputs_that_show_the_machine_are_refused(tmp_path: Path, shown: str):
     chapter = write_chapter(tmp_path, "part/one", ["1"])
     text = shown.format(place=chapter.path.parent)
     cell = code("1") | {"outputs": [{"output_type": "stream", "name": "stdout", "text": ["fine\n", text]}]}
     with pytest.raises(BuildError, match="one: cell 2 shows a trace of this machine"):
-        _require_no_trace(chapter, {"cells": [code("1"), cell]})
-    _require_no_trace(chapter, {"cells": [code("1"), code(text)]})
+        _require_no_trace(chapter, {"cells": [code("1"), cell]}, "/drafts/one")
+    _require_no_trace(chapter, {"cells": [code("1"), code(text)]}, "/drafts/one")
 
 
 def test_an_output_that_cannot_be_written_is_told_at_once(tmp_path: Path):

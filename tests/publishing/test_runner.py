@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from ssl_theory.publishing import runner
+from ssl_theory.publishing import inputs, runner
 from ssl_theory.publishing.catalogue import Chapter
+from ssl_theory.publishing.execute import CutOffError, Stop
 from ssl_theory.publishing.runner import Runner
-from tests.publishing.books import write_book, write_chapter
+from tests.publishing.books import checked, write_book, write_chapter
 
 Names = Callable[..., list[str]]
+NOTEBOOK = json.dumps({"cells": []})
+
+
+def leave(output: Path, text: str = NOTEBOOK) -> list[str]:
+    """Write what an execution leaves.
+
+    Returns:
+        Its warnings.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    return []
 
 
 @pytest.fixture
@@ -25,11 +43,9 @@ def names(tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.Monk
     """Return a function that builds anew and returns the names of the chapters that ran."""
     ran: list[str] = []
 
-    def note(chapter: Chapter, output: Path, parameters: object, *, seconds: int, threads: int) -> list[str]:
+    def note(chapter: Chapter, output: Path, parameters: object, **how: object) -> list[str]:
         ran.append(chapter.name)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text("{}", encoding="utf-8")
-        return []
+        return leave(output)
 
     def build(force: bool = False, **parameters: object) -> list[str]:
         ran.clear()
@@ -55,6 +71,55 @@ def test_a_lost_output_is_made_again(names: Names, tmp_path: Path):
     assert names() == ["two"]
 
 
+def executed(tmp_path: Path) -> Path:
+    return tmp_path / "build" / "executed" / "two.ipynb"
+
+
+def rewrite(names: Names, tmp_path: Path, text: str) -> None:
+    """Put a text in the place of an executed notebook, and its hash into the record."""
+    executed(tmp_path).write_text(text, encoding="utf-8")
+    record = tmp_path / "build" / "runs.json"
+    runs = json.loads(record.read_text(encoding="utf-8"))
+    runs["two"]["output"] = runner._hash(executed(tmp_path))
+    record.write_text(json.dumps(runs), encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["", "{", NOTEBOOK + " ", "[]"])
+def test_an_output_that_was_changed_is_made_again(names: Names, tmp_path: Path, text: str):
+    executed(tmp_path).write_text(text, encoding="utf-8")
+    assert names() == ["two"]
+    assert executed(tmp_path).read_text(encoding="utf-8") == NOTEBOOK
+    assert names() == []
+
+
+def test_an_output_of_another_kind_is_made_again(names: Names, tmp_path: Path):
+    executed(tmp_path).unlink()
+    executed(tmp_path).symlink_to(executed(tmp_path).with_name("gone.ipynb"))
+    assert names() == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({}, []),
+        ({"passed": False}, ["two"]),
+        ({"error": 5.0}, ["two"]),
+        ({"error": float("nan")}, ["two"]),
+        ({"cases": 0}, ["two"]),
+    ],
+)
+def test_a_record_that_does_not_hold_is_not_used_again(
+    names: Names, tmp_path: Path, change: dict[str, Any], again: list[str]
+):
+    rewrite(names, tmp_path, json.dumps({"cells": [checked("T1.shared", **change)]}))
+    assert names() == again
+
+
+def test_a_damaged_output_with_the_right_hash_is_made_again(names: Names, tmp_path: Path):
+    rewrite(names, tmp_path, "{")
+    assert names() == ["two"]
+
+
 def test_what_a_killed_build_left_is_cleared(names: Names, tmp_path: Path):
     left = tmp_path / "build" / "executed" / "part" / ".running-x"
     left.mkdir(parents=True)
@@ -73,16 +138,8 @@ def test_everything_can_be_forced(names: Names):
     assert names(force=True) == ["one", "two"]
 
 
-def test_a_stored_table_is_an_input(names: Names, tmp_path: Path):
-    (tmp_path / "book" / "results").mkdir()
-    (tmp_path / "book" / "results" / "table.csv").write_text("a,b\n", encoding="utf-8")
-    assert names() == ["one", "two"]
-
-
 def test_versions_are_an_input(names: Names, monkeypatch: pytest.MonkeyPatch):
-    assert {"python", "torch", "numpy", "matplotlib", "scikit-learn"} <= set(runner.versions())
-    assert "jupyter-book" not in runner.versions()
-    monkeypatch.setattr(runner, "versions", lambda: {"torch": "next"})
+    monkeypatch.setattr(inputs, "versions", lambda: {"torch": "next"})
     assert names() == ["one", "two"]
 
 
@@ -93,21 +150,84 @@ def test_a_record_that_cannot_be_read_is_written_anew(names: Names, tmp_path: Pa
     assert names() == []
 
 
-def test_the_library_is_an_input_but_how_it_is_published_is_not(
+def build_with(
+    chapters: dict[str, Chapter],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[..., list[str]],
+) -> tuple[Runner, list[str], list[str]]:
+    """Return a runner, its failures and its lines after a build in which `act` stands for an execution."""
+    lines: list[str] = []
+    (tmp_path / "build").mkdir()
+    monkeypatch.setattr(runner, "execute", act)
+    made = Runner(tmp_path / "build", report=lines.append)
+    return made, made.run({chapter: {} for chapter in chapters.values()}, jobs=1), lines
+
+
+def test_progress_is_told_in_chapters(
     tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
 ):
-    library = tmp_path / "library"
-    for place in ("losses.py", "hltm/tree.py", "theorems/one.toml", "publishing/cli.py"):
-        (library / place).parent.mkdir(parents=True, exist_ok=True)
-        (library / place).write_text("a", encoding="utf-8")
-    monkeypatch.setattr(runner, "PACKAGE", library)
+    _, _, lines = build_with(chapters, tmp_path, monkeypatch, lambda chapter, output, *_, **__: leave(output))
+    assert [line.rpartition(",")[2].strip() for line in lines if "done" in line] == ["1 of 2", "2 of 2"]
 
-    def changes(place: str) -> bool:
-        before = runner.key(chapters["one"], {})
-        (library / place).write_text("b", encoding="utf-8")
-        return runner.key(chapters["one"], {}) != before
 
-    assert changes("losses.py")
-    assert changes("hltm/tree.py")
-    assert changes("theorems/one.toml")
-    assert not changes("publishing/cli.py")
+def test_what_changes_while_a_chapter_runs_is_told_and_not_kept(
+    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
+):
+    def act(chapter: Chapter, output: Path, *_: object, **__: object) -> list[str]:
+        if chapter.name == "two":
+            write_chapter(tmp_path / "book", "two", ["3"])
+        return leave(output)
+
+    made, failures, _ = build_with(chapters, tmp_path, monkeypatch, act)
+    assert failures == ["two: what it depends on was changed while the book was built; build again"]
+    assert list(made.runs) == ["one"]
+
+
+def test_what_changes_after_a_chapter_ran_is_told_too(
+    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
+):
+    def act(chapter: Chapter, output: Path, *_: object, **__: object) -> list[str]:
+        if chapter.name == "two":
+            write_chapter(tmp_path / "book", "one", ["3"])
+        return leave(output)
+
+    made, failures, _ = build_with(chapters, tmp_path, monkeypatch, act)
+    assert failures == ["one: what it depends on was changed while the book was built; build again"]
+    assert not made.up_to_date(chapters["one"], {})
+
+
+def test_an_interrupt_cuts_chapters_off_and_leaves_what_was_there(
+    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
+):
+    """One chapter runs until it is ended; the other one stands for Ctrl-C once the first has begun."""
+    begun, ended, lines = threading.Event(), threading.Event(), list[str]()
+    process = Mock(spec=subprocess.Popen, terminate=ended.set)
+
+    def act(chapter: Chapter, output: Path, *_: object, stop: Stop, **__: object) -> list[str]:
+        if chapter.name == "two":
+            begun.wait()
+            raise KeyboardInterrupt
+        stop.add(process)
+        begun.set()
+        ended.wait()
+        stop.remove(process)
+        return leave(output, "a result")
+
+    earlier = tmp_path / "build" / "executed" / "one.ipynb"
+    leave(earlier)
+    monkeypatch.setattr(runner, "execute", act)
+    made = Runner(tmp_path / "build", report=lines.append)
+    with pytest.raises(KeyboardInterrupt):
+        made.run({chapters["two"]: {}, chapters["one"]: {}}, jobs=2)
+    assert lines[2:] == [f"{'one':16} cut off"]
+    assert earlier.read_text(encoding="utf-8") == NOTEBOOK
+
+
+def test_a_chapter_that_begins_after_the_interrupt_is_ended_at_once():
+    stop, process = Stop(), Mock(spec=subprocess.Popen)
+    stop.now()
+    stop.add(process)
+    process.terminate.assert_called_once()
+    with pytest.raises(CutOffError):
+        stop.remove(process)

@@ -59,10 +59,12 @@ def test_a_packaged_chapter_runs_outside_a_checkout(installed: Path, tmp_path: P
     assert "True 3" in (tmp_path / "out" / "tiny.ipynb").read_text(encoding="utf-8")
 
 
-def test_building_asks_for_a_checkout(installed: Path, tmp_path: Path) -> None:
-    done = command(installed, tmp_path, "build")
+@pytest.mark.parametrize("name", ["build", "ledger", "serve"])
+def test_what_needs_a_checkout_says_so(installed: Path, tmp_path: Path, name: str) -> None:
+    done = command(installed, tmp_path, name)
     assert done.returncode == 2
-    assert done.stderr == "ssl-theory: building needs a checkout of the repository; run this inside one\n"
+    told = "this command needs the repository, where the book is built; run it inside a checkout"
+    assert done.stderr == f"ssl-theory: {told}\n"
 
 
 def test_every_file_of_the_library_is_in_the_wheel(installed: Path) -> None:
