@@ -96,6 +96,9 @@ def load_checkpoint(path: Path, description: Mapping[str, str]) -> State:
         raise CheckpointError(f"{path} is damaged: delete it to start anew (its part {damaged} has changed)")
     if not isinstance(state, dict) or state.get("kind") != KIND:
         raise CheckpointError(f"{path} is no checkpoint of this library: choose another path")
+    missing = [key for key in ("description", "versions") if not isinstance(state.get(key), Mapping)]
+    if missing:
+        raise CheckpointError(f"{path} is damaged: delete it to start anew (it has no {missing[0]})")
     _compare(path, state["description"], description)
     if state["versions"] != _versions():
         warnings.warn(

@@ -65,6 +65,15 @@ def test_something_else(path: Path) -> None:
         load_checkpoint(path, {})
 
 
+@pytest.mark.parametrize("key", ["description", "versions"])
+@pytest.mark.parametrize("value", [None, "text"])
+def test_a_part_is_missing(path: Path, key: str, value: object) -> None:
+    state = {"kind": checkpoints.KIND, "description": {}, "versions": {}}
+    torch.save({**state, key: value} if value else {k: v for k, v in state.items() if k != key}, path)
+    with pytest.raises(CheckpointError, match=rf"run is damaged: delete it .* \(it has no {key}\)"):
+        load_checkpoint(path, {})
+
+
 class Shout:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, ("shouted",)
