@@ -7,9 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd import gradcheck
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_theory.checks import relative_error
 from ssl_theory.losses import (
@@ -18,7 +17,6 @@ from ssl_theory.losses import (
     SimpleContrastive,
     SoftTriplet,
     half_squared_distances,
-    nt_xent,
 )
 from ssl_theory.reference import PairWeights
 from tests.cases import IDS, LOSSES, lists, seeds
@@ -126,66 +124,6 @@ def test_gradcheck(loss: ContrastiveLoss, _xi: PairWeights) -> None:
     assert gradcheck(loss, distances(3, 2, 1))
 
 
-@given(st.integers(2, 5), st.integers(1, 4), seeds, temperatures)
-def test_nt_xent_is_cross_entropy_and_infonce_term_by_term(b: int, n: int, seed: int, tau: float) -> None:
-    g = torch.Generator().manual_seed(seed)
-    first, second = torch.randn(2, b, n, generator=g, dtype=torch.float64)
-    unit = F.normalize(torch.cat([first, second]), dim=-1)
-    cosines = unit @ unit.mT
-    own, others = torch.eye(2 * b, dtype=torch.bool), torch.arange(2 * b)
-    labels = (others + b) % (2 * b)
-    expected = F.cross_entropy((cosines / tau).masked_fill(own, -torch.inf), labels)
-    assert relative_error(nt_xent(first, second, tau), expected) < TOL
-    r = half_squared_distances(unit, unit)
-    r_neg = torch.stack([r[i][(others != i) & (others != labels[i])] for i in range(2 * b)])
-    terms = InfoNCE(tau)(r[others, labels], r_neg)
-    assert relative_error(nt_xent(first, second, tau), terms.mean()) < 1e-11
-
-
-def test_nt_xent_gradient_and_collapse(generator: torch.Generator) -> None:
-    first, second = torch.randn(2, 3, 2, generator=generator, dtype=torch.float64).unbind(0)
-    outputs = (first.requires_grad_(), second.requires_grad_())
-    assert gradcheck(lambda u, v: nt_xent(u, v, 0.5), outputs)
-    assert gradgradcheck(lambda u, v: nt_xent(u, v, 0.5), outputs)
-    same = torch.ones(4, 3, dtype=torch.float64, requires_grad=True)
-    value = nt_xent(same, same, 0.5)
-    assert value.item() == pytest.approx(math.log(7))
-    value.backward()
-    assert torch.isfinite(same.grad).all()
-    assert torch.isfinite(nt_xent(torch.zeros(2, 2), torch.zeros(2, 2), 0.01))
-
-
-class Squares(TorchDispatchMode):
-    """Notes where tensors of at least `size` numbers lie."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size, self.places = size, set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        found = func(*args, **(kwargs or {}))
-        if isinstance(found, Tensor) and found.numel() >= self.size:
-            self.places.add(found.untyped_storage().data_ptr())
-        return found
-
-
-def test_nt_xent_forms_one_matrix(generator: torch.Generator) -> None:
-    outputs = torch.randn(2, 50, 3, generator=generator, requires_grad=True)
-    with Squares(100 * 100) as squares:
-        nt_xent(*outputs, 0.5).backward()
-    assert len(squares.places) == 1
-
-
-def test_nt_xent_of_half_precision_is_computed_in_full(generator: torch.Generator) -> None:
-    first, second = torch.randn(2, 64, 16, generator=generator).bfloat16()
-    expected = nt_xent(first.double(), second.double(), 0.01)
-    found = nt_xent(first, second, 0.01)
-    assert found.dtype == torch.float32
-    assert relative_error(found.double(), expected) < 1e-5
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(nt_xent(first.float(), second.float(), 0.01), found)
-
-
 def test_distances_of_close_pairs_keep_their_digits() -> None:
     left = torch.tensor([[1e8, 0.0]], dtype=torch.float64)
     right = torch.tensor([[1e8, 1e-3], [1e8, 2e-3]], dtype=torch.float64)
@@ -234,16 +172,6 @@ def test_bad_distances(p: Tensor, n: Tensor, error: type[Exception], message: st
             loss(p, n)
         with pytest.raises(error, match=message):
             loss.pair_weights(p, n)
-
-
-@pytest.mark.bad_input
-def test_bad_batches() -> None:
-    with pytest.raises(ValueError, match=r"first and second must share a shape \(B ≥ 2, n_L\)"):
-        nt_xent(torch.ones(1, 2), torch.ones(1, 2), 1.0)
-    with pytest.raises(TypeError, match="second must have the dtype of first"):
-        nt_xent(torch.ones(2, 2), torch.ones(2, 2).double(), 1.0)
-    with pytest.raises(ValueError, match="temperature must be finite and greater than 0, got 0.0"):
-        nt_xent(torch.ones(2, 2), torch.ones(2, 2), 0.0)
 
 
 @pytest.mark.bad_input
