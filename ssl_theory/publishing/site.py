@@ -19,6 +19,7 @@ from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.ledger import Entry
+from ssl_theory.publishing.notation import letters_table
 from ssl_theory.publishing.proofread import require_proofread
 from ssl_theory.publishing.repository import placed, repository
 from ssl_theory.publishing.runner import Run
@@ -124,6 +125,7 @@ def assemble(
         "<!-- map -->": lambda: maps.main_map(executed),
         "<!-- rooms -->": api.contents,
         "<!-- uses -->": lambda: maps.uses_table(executed),
+        "<!-- letters -->": lambda: letters_table((c.name, c.place) for c in executed),
     }
     for name in [name for name in files if name.suffix == ".md"]:
         for marker, write in written.items():
