@@ -64,6 +64,7 @@ def sweep(
     shard: Shard | None = None,
     added: Mapping[str, Label] | None = None,
     names: str | None = None,
+    check: Callable[[], object] | None = None,
     report: Report | None = None,
 ) -> pd.DataFrame:
     """Run the settings that a table does not hold yet, and return the rows of all that were asked for.
@@ -79,6 +80,7 @@ def sweep(
         shard: Which of the settings are this job's; it leaves the table alone. None for all.
         added: Labels that older tables lack, with the values that they then have.
         names: Column with a name for each setting, which must not be given to two.
+        check: Called once, if there is something to run in this process; what it raises ends the sweep.
         report: Gets a line for each setting that is done, and one when the sweep is stopped.
 
     Returns:
@@ -103,6 +105,8 @@ def sweep(
         missing = {one.key for one in own if store is None or not store.holds(one)}
         keys = distributed.all_gather_object(missing)[0]
         todo = list({one.key: one for one in own if one.key in keys}.values())
+        if check is not None and todo and executor is None:
+            check()
         fresh = _run(todo, path, store, executor, _Progress(len(own), len(todo), report, path))
         tables = [fresh[one.key] if store is None else store.rows(one) for one in own]
     if names is not None:

@@ -2,126 +2,124 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_theory.publishing.errors import BuildError, UsageError
+from ssl_theory.publishing.experiment_options import Output, Place, combinations, grid, parse, shard_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ssl_theory.experiments.trees import TreeExperiment
 
-OPTIONS: dict[str, tuple[type, str]] = {
-    "seeds": (int, "networks in each setting, each on a tree of its own"),
-    "epochs": (int, "epochs"),
-    "depth": (int, "edges from the root to a leaf"),
-    "branching": (int, "children of an inner node"),
-    "root-polarity": (float, "polarity of the root's law"),
-    "batch": (int, "triples in an update"),
-    "steps": (int, "updates in an epoch"),
-    "loss": (str, "infonce, simple, positives or shared-weight"),
-    "temperature": (float, "temperature of the loss"),
-    "optimizer": (str, "sgd or adam"),
-    "rate": (float, "step size"),
-    "schedule": (str, "constant or cosine"),
-    "init": (str, "standard or uniform"),
-    "evaluation": (int, "draws on which networks are measured"),
-    "seed": (int, "source of all randomness"),
-}
+SINGLE = ("seeds", "seed")
+LARGE = 20  # times the usual setting
 
 
-def add_hltm(kinds: Any) -> None:
-    """Add `hltm` to the experiments of a parser.
+@dataclass(frozen=True)
+class TreePlace(Place):
+    """Where to run, and how.
 
     Args:
-        kinds: What `add_subparsers` of the command `experiment` returned.
+        output: CSV file of the table; if it is there it goes on, and its other rows stay.
+        together: Seeds trained at once; else as many as fit.
+        compile: Mode of torch.compile.
     """
-    parser = kinds.add_parser("hltm", help="do hidden neurons learn the latents of a tree?")
-    parser.set_defaults(command=latent_trees)
-    parser.add_argument(
-        "--polarity", type=float, nargs="+", help="smallest |polarity| of a tree, one or more"
-    )
-    parser.add_argument("--width", type=int, nargs="+", help="neurons of a node, one or more")
-    for name, (kind, text) in OPTIONS.items():
-        parser.add_argument(f"--{name}", type=kind, help=text)
-    parser.add_argument("--no-bias", action="store_true", help="networks without biases")
-    parser.add_argument("--no-normalise", action="store_true", help="outputs that are not normalised")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index>")
-    parser.add_argument("--together", type=int, help="seeds trained at once; else as many as fit")
-    parser.add_argument("--compile", help="mode of torch.compile, such as default")
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="CSV file of the table, continued if it is there"
-    )
+
+    output: Output
+    together: int | None = None
+    compile: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] | None = None
 
 
-def latent_trees(options: argparse.Namespace) -> None:
-    """Run all settings asked for, every polarity with every width, and write one table.
-
-    The table is written anew after each setting. Settings that it holds are not run again, and one that was
-    stopped goes on from its last epoch.
+def latent_trees(arguments: Sequence[str], about: str) -> None:
+    """Run all settings asked for, every polarity with every width and so on, and write one table.
 
     Args:
-        options: What the parser of `add_hltm` found.
+        arguments: Options, as in the help.
+        about: What the experiment asks, for the help.
 
     Raises:
-        UsageError: If an option has a value that is not allowed, or the table cannot be written or holds
-            something else.
-        BuildError: If a checkpoint cannot be used, the memory does not suffice, or a run diverges.
+        UsageError: If the options do not fit.
+        MemoryError: If not even one seed fits.
     """
-    from ssl_theory.experiments.trees import MOMENTS, tabulate
-    from ssl_theory.training import CheckpointError, NonFiniteError
-
-    experiments = _experiments(options)
-    last = next(iter(experiments.values())).epochs
-    how: dict[str, Any] = {"together": options.together, "compile": options.compile or False}
-    print(f"{len(experiments)} settings: {'; '.join(experiments)}", flush=True)
-    try:
-        table = tabulate(
-            experiments,
-            options.output,
-            device=options.device,
-            epochs=sorted({*MOMENTS, last}),
-            progress=True,
-            **how,
-        )
-    except (CheckpointError, MemoryError) as error:
-        raise BuildError(str(error)) from error
-    except NonFiniteError as error:
-        raise BuildError(f"{error}; try a lower --rate or a higher --temperature") from error
-    except OSError as error:
-        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
-    _show(table, last)
-    print(f"{len(table)} rows in {options.output}")
-
-
-def _experiments(options: argparse.Namespace) -> dict[str, TreeExperiment]:
-    """Return the settings asked for by name."""
-    from ssl_theory.experiments.trees import TreeExperiment, setting_name
+    from ssl_theory.experiments.trees import MOMENTS, TreeExperiment, tabulate
+    from ssl_theory.publishing.experiment import cluster
     from ssl_theory.validation import require_integer
 
-    names = [name.replace("-", "_") for name in OPTIONS]
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    given |= {"bias": not options.no_bias, "normalise": not options.no_normalise}
     usual = TreeExperiment()
-    try:
-        if options.together is not None:
-            require_integer("together", options.together, 1)
-        experiments = [
-            TreeExperiment(polarity=(low, 1.0), width=width, **given)
-            for width in options.width or [usual.width]
-            for low in options.polarity or [usual.polarity[0]]
-        ]
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
-    return {setting_name(experiment): experiment for experiment in experiments}
+    low = "δ, smallest |ρ| of a tree's edges; the largest is 1, the signs are random."
+    settings = grid(usual, single=SINGLE, polarity=(float, usual.polarity[0], low))
+    options = parse(settings, TreePlace, arguments, "experiment hltm", about)
+    how, experiments = options.how, _experiments(options.settings)
+    shard = shard_of(how.shard)
+    if how.together is not None:
+        require_integer("together", how.together, 1)
+    _say(experiments, how)
+    with cluster(how.dask) as executor:
+        table = tabulate(
+            experiments,
+            how.output,
+            device=how.device,
+            epochs=sorted({*MOMENTS, *(e.epochs for e in experiments.values())}),
+            executor=executor,
+            shard=shard,
+            report=lambda line: print(line, flush=True),
+            together=how.together,
+            compile=how.compile or False,
+            progress=executor is None,
+        )
+    if shard is None:
+        _show(table)
+        print(f"{len(table)} rows in {how.output}")
+    else:
+        print(f"{len(table)} rows beside {how.output}; the same command without --shard gathers them")
 
 
-def _show(table: pd.DataFrame, last: int) -> None:
+def _experiments(options: Any) -> dict[str, TreeExperiment]:
+    """Return the settings asked for by name, polarities changing first."""
+    from ssl_theory.experiments.trees import TreeExperiment, setting_name
+
+    fields, several = combinations(options)
+    further = [name for name in several if name not in ("polarity", "width")]
+    experiments = [TreeExperiment(**{**one, "polarity": (one["polarity"], 1.0)}) for one in fields]
+    return {setting_name(experiment, further): experiment for experiment in experiments}
+
+
+def _say(experiments: Mapping[str, TreeExperiment], how: TreePlace) -> None:
+    """Print what will run before it runs.
+
+    Args:
+        experiments: Settings by name.
+        how: Where.
+
+    Raises:
+        ValueError: If the device is not there.
+        MemoryError: If not even one seed of a setting fits.
+    """
+    from ssl_theory.experiments.trees import TreeExperiment, bytes_per_seed, products, seeds_at_once
+    from ssl_theory.training import resolve_device
+
+    shown = [*list(experiments)[:12], *(["…"] if len(experiments) > 12 else [])]
+    print(f"{len(experiments)} settings: {'; '.join(shown)}")
+    first = next(iter(experiments.values()))
+    updates = f"{first.seeds:,} seeds each, {first.epochs * first.steps:,} updates"
+    work = sum(map(products, experiments.values())) / products(TreeExperiment())
+    print(f"{updates}; {work:.2g} times the work of the usual setting", flush=True)
+    groups = 1
+    if how.dask is None:
+        device = resolve_device(how.device)
+        need = max(bytes_per_seed(e, device) for e in experiments.values()) / 2**20
+        fitting = min(seeds_at_once(e, device) for e in experiments.values())
+        together = min(how.together or fitting, first.seeds)
+        groups = -(-first.seeds // together)
+        print(f"{together:,} seeds at a time on {device}, each with about {need:,.0f} MiB", flush=True)
+    if work > LARGE or groups > LARGE:
+        print("this is large: fewer --seeds, --epochs or a smaller --depth end sooner", flush=True)
+
+
+def _show(table: pd.DataFrame) -> None:
     """Print the correlations at the start, after one epoch and at the end, beside their limits."""
-    shown = table[table["epoch"].isin((0, 1, last))]
+    shown = table[table["epoch"].isin((0, 1)) | (table["epoch"] == table["epochs"])]
     columns = ["setting", "level", "epoch", "mean", "std", "limit"]
     print(shown[columns].round(3).to_string(index=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import subprocess
@@ -13,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from ssl_theory.experiments.images import ImageExperiment, ImageRun, run
+from ssl_theory.experiments.images import ImageExperiment, ImageRun, run, tables, train
 from ssl_theory.publishing.errors import BuildError, UsageError
-from ssl_theory.publishing.experiment import add_experiment
+from tests.publishing.test_experiment import call as call_experiment
 
 TINY = [
     *("--channels", "4", "8", "--strides", "2", "2", "--hidden", "8", "--outputs", "4", "--batch", "512"),
@@ -24,10 +23,7 @@ TINY = [
 
 
 def call(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser()
-    add_experiment(parser.add_subparsers(required=True))
-    options = parser.parse_args(["experiment", "images", *arguments])
-    options.command(options)
+    call_experiment(arguments, "images")
 
 
 def test_a_table_of_two_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,17 +85,57 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--temperature", "0"], "temperature must be finite and greater than 0, got 0.0"),
-        (["--loss", "nce"], "loss must be one of infonce"),
-        (["--data", "mnist"], "data must be one of digits, cifar10, stl10"),
-        (["--batch", "2000"], "batch must be at most 1437, the number of images, got 2000"),
+        (["--loss", "nce"], r"invalid choice 'nce' for argument '--loss'.*did you mean infonce\?"),
+        (["--data", "cifar1"], r"unknown data: 'cifar1'; .*did you mean 'cifar10'\?"),
+        (["--channels", "0", "--strides", "2"], r"channels\[0\] must be at least 1, got 0"),
+        (["--channels", "2"], r"strides must be as many as channels, got \(2, 2\) for channels \(2,\)"),
+        (["--channels"], r"channels must list a number for each layer, got \(\)"),
+        (["--strides", "0", "2"], r"strides\[0\] must be at least 1, got 0"),
+        (["--beta", "-2", "--beta-convention", "released"], "beta must be greater than -1 with"),
         (["--device", "abacus"], "device must be auto or one of"),
-        (["--precision", "half"], "precision must be full or bfloat16, got 'half'"),
+        (["--precision", "half"], "invalid choice 'half' for argument '--precision'"),
+        (["--seed", "99999999999999999999999"], "seed must be from 0 to 8796093022207"),
     ],
 )
-def test_one_line_names_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_one_line_names_what_is_wrong_before_data_is_read(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "load_images", lambda *_, **__: pytest.fail("was read"))
     with pytest.raises(UsageError, match=message):
-        call([*TINY, "-o", str(tmp_path), *arguments])
-    assert not list(tmp_path.glob("*.csv"))
+        call([*TINY, "-o", str(tmp_path / "out"), *arguments])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.bad_input
+def test_a_batch_that_is_too_large_is_found_out_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "pixels", lambda *_, **__: pytest.fail("was measured"))
+    with pytest.raises(UsageError, match="batch must be at most 1437, the number of images, got 2000"):
+        call([*TINY, "-o", str(tmp_path), "--batch", "512", "2000"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_next_call_keeps_the_rows_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call([*TINY, "--loss", "infonce", "-o", str(tmp_path)])
+    monkeypatch.setattr(tables, "pixels", lambda *_, **__: pytest.fail("was measured again"))
+    call([*TINY, "--loss", "simple", "--beta", "-0.25", "-o", str(tmp_path)])
+    assert "1 of 2 are there already" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table["loss_name"].unique().tolist() == ["pixels", "infonce", "simple"]
+    assert table["beta"].unique().tolist() == [0.0, -0.25]
+
+
+@pytest.mark.bad_input
+def test_a_foreign_table_stays(tmp_path: Path) -> None:
+    other = tmp_path / "table.csv"
+    other.write_text("loss_name,seed\npixels,0\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="path must hold a table of this experiment.*it has no column"):
+        call([*TINY, "-o", str(tmp_path)])
+    assert other.read_text(encoding="utf-8") == "loss_name,seed\npixels,0\n"
+    assert list(tmp_path.iterdir()) == [other]
 
 
 @pytest.mark.bad_input
@@ -112,7 +148,7 @@ def test_memory_folder_and_divergence(tmp_path: Path, monkeypatch: pytest.Monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(ImageRun, "loss", full)
-    with pytest.raises(BuildError, match="out of memory on cpu. At step 0: lower the batch"):
+    with pytest.raises(BuildError, match="out of memory. CUDA out of memory At step 0: lower the batch"):
         call([*TINY, "-o", str(tmp_path / "out")])
 
     def diverges(self: ImageRun, step: int) -> torch.Tensor:

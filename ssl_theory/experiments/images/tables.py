@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from ssl_theory.experiments.images.settings import ADDED, ImageExperiment, LossName
-from ssl_theory.experiments.images.train import labelled, pixels, run
+from ssl_theory.experiments.images.train import _Data, labelled, pixels, run
 from ssl_theory.experiments.store import Label, Setting
 from ssl_theory.experiments.sweep import Report, Shard, sweep
 from ssl_theory.training import distributed, resolve_device
@@ -69,15 +69,27 @@ def table(
         OSError: As for `sweep`; also if the data is not there.
     """
     keep = None if folder is None else Path(folder)
-    place = {"device": device, "data_folder": data_folder}
+    place: dict[str, Any] = {"device": device, "data_folder": data_folder}
     settings = _pixel_settings(experiments[0], place)
     names = {e: _told_apart(e, experiments) for e in experiments}
     for e, name in names.items():
         for seed in range(e.seed, e.seed + e.seeds):
             work = partial(_trained, replace(e, seeds=1, seed=seed), place, how, keep)
             settings.append(Setting(f"{name}, seed {seed}", e.labels | {"seed": seed}, work))
-    path = keep and keep / TABLE
-    return sweep(settings, path, executor=executor, shard=shard, added=ADDED, report=report)
+
+    def data_is_there() -> None:
+        for e in experiments:
+            _Data.load(e, **place)
+
+    return sweep(
+        settings,
+        keep and keep / TABLE,
+        executor=executor,
+        shard=shard,
+        added=ADDED,
+        check=data_is_there,
+        report=report,
+    )
 
 
 def _pixel_settings(base: ImageExperiment, place: Mapping[str, Any]) -> list[Setting]:

@@ -136,9 +136,9 @@ class _Data:
     device: torch.device
 
     @classmethod
-    def load(cls, experiment: ImageExperiment, device: str, folder: str | Path | None) -> _Data:
+    def load(cls, experiment: ImageExperiment, device: str, data_folder: str | Path | None) -> _Data:
         place = resolve_device(device)
-        objects, train, test = _splits(experiment.data, None if folder is None else Path(folder), str(place))
+        objects, train, test = _splits(experiment.data, data_folder and Path(data_folder), str(place))
         if experiment.batch > len(objects):
             raise ValueError(
                 f"batch must be at most {len(objects)}, the number of images, got {experiment.batch}"

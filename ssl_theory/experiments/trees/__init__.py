@@ -6,7 +6,7 @@ that the belief sets, the norm of the node's operator, and how much of the updat
 """
 
 from ssl_theory.experiments.trees.losses import ensemble_loss, leading_loss
-from ssl_theory.experiments.trees.memory import bytes_per_seed, seeds_at_once
+from ssl_theory.experiments.trees.memory import bytes_per_seed, products, seeds_at_once
 from ssl_theory.experiments.trees.settings import LossName, Optimizer, Schedule, TreeExperiment
 from ssl_theory.experiments.trees.summaries import MOMENTS, explained, level_summary, level_table
 from ssl_theory.experiments.trees.tables import grid, setting_name, stored, tabulate, variations
@@ -25,6 +25,7 @@ __all__ = [
     "leading_loss",
     "level_summary",
     "level_table",
+    "products",
     "run",
     "seeds_at_once",
     "setting_name",

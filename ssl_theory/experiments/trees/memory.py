@@ -32,6 +32,13 @@ def seeds_at_once(experiment: TreeExperiment, device: torch.device) -> int:
     return int(min(experiment.seeds, max(1, free // (2 * need))))
 
 
+def products(experiment: TreeExperiment) -> float:
+    """Return how many products of an input and a weight the forward passes of all updates take."""
+    _, inner = experiment.nodes
+    weights = inner * experiment.width * (experiment.branching * experiment.width)
+    return 3.0 * experiment.batch * experiment.steps * experiment.epochs * experiment.seeds * weights
+
+
 def bytes_per_seed(experiment: TreeExperiment, device: torch.device) -> int:
     """Return about how much memory a seed takes at most: in a step, or while it is measured."""
     nodes, inner = experiment.nodes

@@ -27,16 +27,16 @@ class TreeExperiment:
         epochs: Passes of `steps` updates.
         depth: Edges between the root and each leaf.
         branching: Children of an inner node.
-        root_polarity: ρ_0.
+        root_polarity: ρ_0, of the root's law.
         batch: Triples in an update.
         steps: Updates in an epoch; 500 of 128 triples are 64,000.
         loss: "infonce" with one negative; "simple"; "positives" for r+ alone; "shared-weight" for −p with p
             the softmax of the batch's mean distances, which gives all pairs of a batch one weight.
-        temperature: τ.
+        temperature: τ, of the loss.
         optimizer: "sgd" or "adam".
         rate: Step size at the start.
         schedule: "constant", or "cosine" for a step size that falls to 0 along half a cosine.
-        init: How weights are drawn, see `TreeNetwork.random`.
+        init: How weights are drawn: "standard" as torch does, or "uniform"; see `TreeNetwork.random`.
         bias: Whether neurons have biases.
         normalise: Whether the output is divided by its norm.
         evaluation: Draws on which networks are measured, at least 64.

@@ -13,12 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
+from tqdm import tqdm
 
 from ssl_theory.experiments.trees.losses import ensemble_loss, leading_loss
 from ssl_theory.experiments.trees.memory import CEILING_DRAWS, chunk_of, seeds_at_once
 from ssl_theory.experiments.trees.settings import Optimizer, TreeExperiment
 from ssl_theory.hltm.ensemble import TreeEnsemble
-from ssl_theory.hltm.metrics import belief_ceilings, best_correlations
+from ssl_theory.hltm.limits import belief_ceilings
+from ssl_theory.hltm.metrics import best_correlations
 from ssl_theory.hltm.network import TreeNetwork
 from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample_contrast
 from ssl_theory.hltm.topology import Topology, span
@@ -78,25 +80,32 @@ def run(
     for first in range(0, experiment.seeds, size):
         seeds = range(first, min(first + size, experiment.seeds))
         path = None if checkpoint is None else Path(f"{checkpoint}-{first}.pt")
-        tables.append(_Group(experiment, seeds, place).train(path, compile, graph, progress))
+        group = _Group(experiment, seeds, place, progress=progress)
+        tables.append(group.train(path, compile, graph, progress))
     return pd.concat(tables, ignore_index=True)
 
 
 class _Group:
     """Seeds that are trained together: trees, networks, a fixed sample to measure on."""
 
-    def __init__(self, experiment: TreeExperiment, seeds: range, device: torch.device) -> None:
+    def __init__(
+        self, experiment: TreeExperiment, seeds: range, device: torch.device, *, progress: bool = False
+    ) -> None:
         self.experiment, self.seeds, self.device = experiment, seeds, device
+        shown = partial(tqdm, disable=not progress, leave=False)
         # a seed's tree and first weights are the same on all devices, whatever it is trained together with
         sources = [torch.Generator().manual_seed(experiment.seed * 1_000_003 + s) for s in seeds]
-        trees = TreeEnsemble([_tree(experiment, source) for source in sources])
-        self.net = TreeNetwork.joined([_network(experiment, source) for source in sources]).to(device)
+        trees = TreeEnsemble([_tree(experiment, source) for source in shown(sources, desc="trees")])
+        networks = [_network(experiment, source) for source in shown(sources, desc="networks")]
+        self.net = TreeNetwork.joined(networks).to(device)
         stream = int(torch.randint(2**62, (), generator=sources[0]))
         self.generator = torch.Generator(device).manual_seed(stream)
         self.trees = trees.to(device)
         self.inner = list(trees.topology.inner)
         self.loss = ensemble_loss(experiment.loss, experiment.temperature)
-        self.prepare()
+        with shown(total=1, desc="beliefs") as bar:
+            self.prepare()
+            bar.update()
 
     def prepare(self) -> None:
         """Draw the sample to measure on, with its beliefs, and estimate the ceilings."""
