@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 ImageView = Callable[[Tensor], Tensor]
 
@@ -95,10 +95,12 @@ class TwoViews(Dataset[tuple[Tensor, Tensor]]):
         return self.view(image), self.view(image)
 
 
-def batches(images: Tensor, view: ImageView, batch: int, workers: int) -> Iterator[list[Tensor]]:
-    """Yield batches of two views without end."""
+def batches(
+    images: Tensor, view: ImageView, batch: int, workers: int, copies: int = 1
+) -> Iterator[list[Tensor]]:
+    """Yield batches of two views without end; an epoch shows each image `copies` times."""
     loader = DataLoader(
-        TwoViews(images, view),
+        ConcatDataset([TwoViews(images, view)] * copies),
         batch,
         shuffle=True,
         drop_last=True,

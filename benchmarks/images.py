@@ -133,7 +133,7 @@ def plain_views(images: Tensor, view: plain.ImageView, workers: int) -> float:
 def plain_step(images: Tensor, view: plain.ImageView, model: nn.Module, batch: int, workers: int) -> float:
     """Return the seconds a step of the baseline takes."""
     stream, optimizer = (
-        plain.batches(images, view, batch, workers),
+        plain.batches(images, view, batch, workers, copies=64),
         torch.optim.Adam(model.parameters(), 1e-3),
     )
     some = 8 if workers else 1

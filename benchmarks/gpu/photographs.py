@@ -154,7 +154,8 @@ def plain_loop(
     given = [torch.rand(len(images), 3, VIEW, VIEW, device=setting.device) for _ in range(2)]
     alone = setting.seconds(lambda: plain.train_step(model, optimizer, given, TEMPERATURE))
     report.number("plain loop: images per second with views given", len(images) / alone)
-    stream = plain.batches(images.cpu(), partial(plain.simclr, to=VIEW), len(images), workers)
+    copies = 4 * workers + 1  # an epoch that outlasts what is drawn here: at its end workers would wait
+    stream = plain.batches(images.cpu(), partial(plain.simclr, to=VIEW), len(images), workers, copies)
     for _ in range(3 * workers):  # each worker has two batches in store, and one at hand
         next(stream)
 

@@ -28,39 +28,47 @@ def measure(setting: Setting, report: Report) -> None:
     small = replace(experiment, seeds=2, depth=5, steps=2, evaluation=64)
     experiment = setting.pick(experiment, small)
 
-    with report.guarded("steps"):
-        steps(setting, report, experiment)
-    epochs, each = affordable(setting, report, experiment)
-    rows, wall = setting.once(lambda: run(replace(experiment, epochs=epochs), device=setting.name))
+    graph = False
+    with report.guarded("kernel by kernel"):
+        step(setting, report, experiment, graph=False)
+    with report.guarded("CUDA graph"):
+        step(setting, report, experiment, graph=True)
+        graph = not setting.rehearsal
+    epochs, each = affordable(setting, report, experiment, graph)
+    rows, wall = setting.once(lambda: train(setting, experiment, graph, epochs=epochs))
     report.number("epochs that were run", epochs)
+    report.number("as a CUDA graph", graph)
     report.number("seconds an epoch of 30 seeds, measured alone", each)
     report.at_most("seconds for 30 seeds and 20 epochs", wall * 20 / epochs, TARGET)
     compare(report, table, rows, epochs)
 
 
-def steps(setting: Setting, report: Report, experiment: TreeExperiment) -> None:
-    """What a CUDA graph saves: a step with and without, from runs that differ in their steps alone."""
+def train(setting: Setting, experiment: TreeExperiment, graph: bool, **changes: int) -> pd.DataFrame:
+    return run(replace(experiment, **changes), device=setting.name, graph=graph and not setting.rehearsal)
+
+
+def step(setting: Setting, report: Report, experiment: TreeExperiment, *, graph: bool) -> None:
+    """Time a step, from runs that differ in their number alone; the first of them warms up."""
     few, many = setting.pick((20, 220), (1, 3))
-    for name, graph in (("kernel by kernel", False), ("as a CUDA graph", True)):
-        times = []
-        for count in (few, few, many):
-            short = replace(experiment, epochs=1, steps=count)
-            how = {"graph": graph and not setting.rehearsal}
-            times.append(setting.once(lambda short=short, how=how: run(short, device=setting.name, **how))[1])
-        report.number(f"milliseconds a step of 30 seeds, {name}", 1e3 * (times[2] - times[1]) / (many - few))
-
-
-def affordable(setting: Setting, report: Report, experiment: TreeExperiment) -> tuple[int, float]:
-    """Return how many epochs fit into the time that is left, and the seconds of one."""
     times = [
-        setting.once(lambda e=e: run(replace(experiment, epochs=e), device=setting.name))[1] for e in (0, 1)
+        setting.once(lambda count=count: train(setting, experiment, graph, epochs=1, steps=count))[1]
+        for count in (few, few, many)
     ]
+    how = "as a CUDA graph" if graph else "kernel by kernel"
+    report.number(f"milliseconds a step of 30 seeds, {how}", 1e3 * (times[2] - times[1]) / (many - few))
+
+
+def affordable(
+    setting: Setting, report: Report, experiment: TreeExperiment, graph: bool
+) -> tuple[int, float]:
+    """Return how many epochs fit into the time that is left, and the seconds of one."""
+    times = [setting.once(lambda e=e: train(setting, experiment, graph, epochs=e))[1] for e in (0, 1)]
     report.number("seconds to set up and measure once", times[0])
     each = max(times[1] - times[0], 1e-3)
     fits = int((0.9 * setting.left() - times[0]) / each)
     if fits < 1:
         raise TimeoutError(f"an epoch takes {each:.0f} s, {setting.left():.0f} s are left")
-    return max(m for m in MOMENTS[1:] if m <= max(1, fits)), each
+    return max(m for m in MOMENTS[1:] if m <= fits), each
 
 
 def compare(report: Report, table: pd.DataFrame, rows: pd.DataFrame, epochs: int) -> None:
