@@ -17,8 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.validation import (
+    require_device,
+    require_dtype,
     require_finite,
     require_float_tensor,
+    require_generator,
     require_integer,
     require_rank,
     require_real,
@@ -78,15 +81,19 @@ class ReLUNetwork:
             The network.
 
         Raises:
-            ValueError: If a width is not positive or the scale is not a positive finite number.
+            TypeError: If an argument is of the wrong type, or the dtype another.
+            ValueError: If a width is not positive, the scale is not a positive finite number, or the device
+                is not there.
         """
         widths = require_widths(widths)
         scale = require_real("scale", scale, above=0.0)
+        source, dtype = require_generator("generator", generator), require_dtype("dtype", dtype)
+        place = source.device if device is None else require_device("device", device)
         weights = []
         for layer, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
             gain = 1.0 if layer == len(widths) - 1 else 2.0
-            draw = torch.randn(fan_out, fan_in, generator=generator, dtype=dtype, device=generator.device)
-            weights.append((draw * (scale * (gain / fan_in) ** 0.5)).to(device or generator.device))
+            draw = torch.randn(fan_out, fan_in, generator=source, dtype=dtype, device=source.device)
+            weights.append((draw * (scale * (gain / fan_in) ** 0.5)).to(place))
         return cls(weights)
 
     @property
@@ -212,7 +219,22 @@ class ReLUNetwork:
 
 
 def vec(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch D"]:
-    """Return the columns of a matrix stacked into one vector, so that vec AXB = Bᵀ ⊗ A vec X."""
+    """Return the columns of a matrix stacked into one vector, so that vec AXB = Bᵀ ⊗ A vec X.
+
+    Args:
+        matrix: Shape (..., rows, columns).
+
+    Returns:
+        Shape (..., rows·columns).
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If it has fewer than two dimensions.
+    """
+    if not isinstance(matrix, Tensor):
+        raise TypeError(f"matrix must be a torch tensor, got {type(matrix).__name__}")
+    if matrix.ndim < 2:
+        raise ValueError(f"matrix must have shape (..., rows, columns), got {tuple(matrix.shape)}")
     return matrix.mT.flatten(-2)
 
 
@@ -220,9 +242,14 @@ def unvec(vector: Float[Tensor, "*batch D"], rows: int) -> Float[Tensor, "*batch
     """Return the matrix, (..., rows, columns), whose `vec` is given, (..., rows·columns).
 
     Raises:
+        TypeError: If the vector is no tensor or `rows` no integer.
         ValueError: If `rows` does not divide the length of the vector.
     """
     rows = require_integer("rows", rows, 1)
+    if not isinstance(vector, Tensor):
+        raise TypeError(f"vector must be a torch tensor, got {type(vector).__name__}")
+    if vector.ndim < 1:
+        raise ValueError(f"vector must have shape (..., length), got {tuple(vector.shape)}")
     if vector.shape[-1] % rows:
         raise ValueError(f"rows must divide the length {vector.shape[-1]} of the vector, got {rows}")
     return vector.reshape(*vector.shape[:-1], vector.shape[-1] // rows, rows).mT

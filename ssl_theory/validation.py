@@ -41,6 +41,41 @@ def require_finite(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} must be finite, got NaN or infinite entries")
 
 
+def require_generator(name: str, value: object) -> torch.Generator:
+    """Return `value` if it is a torch.Generator, else raise TypeError naming `name`."""
+    if not isinstance(value, torch.Generator):
+        raise TypeError(f"{name} must be a torch.Generator, got {type(value).__name__}")
+    return value
+
+
+def require_dtype(name: str, value: object) -> torch.dtype:
+    """Return `value` if it is float32 or float64, else raise TypeError naming `name`."""
+    if not isinstance(value, torch.dtype) or value not in FLOATS:
+        raise TypeError(f"{name} must be torch.float32 or torch.float64, got {value!r}")
+    return value
+
+
+def require_device(name: str, value: object) -> torch.device:
+    """Return the device that `value` names.
+
+    Args:
+        name: The argument's name, used in the message.
+        value: A device, or the name of one.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    try:
+        device = torch.device(value)  # type: ignore[call-overload]
+        torch.empty(0, device=device)
+    except (TypeError, RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"{name} must name a device that is there, got {value!r}") from error
+    return torch.device(device)
+
+
 def require_rank(name: str, value: Tensor, rank: int, meaning: str) -> None:
     """Raise ValueError unless `value` has `rank` dimensions, described by `meaning`."""
     if value.ndim != rank:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ssl_theory.validation import (
     require_finite,
     require_float_tensor,
+    require_generator,
     require_integer,
     require_rank,
     require_real,
@@ -97,13 +98,13 @@ def gaussian_views(
         Views of shape (N, A, n_0).
 
     Raises:
-        TypeError: If the objects are no float tensor.
+        TypeError: If the objects are no float tensor or the generator is none.
         ValueError: If they have not two dimensions, or `count` or `scale` is out of range.
     """
     require_float_tensor("objects", objects)
     require_rank("objects", objects, 2, "(N, n_0)")
     count = require_integer("count", count, 1)
-    scale = require_real("scale", scale)
+    scale, generator = require_real("scale", scale), require_generator("generator", generator)
     if scale < 0:
         raise ValueError(f"scale must not be negative, got {scale}")
     shape = (objects.shape[0], count, objects.shape[1])
@@ -114,12 +115,36 @@ def gaussian_views(
 
 
 def between_trace(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
-    """Return tr V_x[ḡ], the variance between objects of the augmentation mean of g, g of shape (N, A, n)."""
-    means = values.mean(1)
+    """Return tr V_x[ḡ], the variance between objects of the augmentation mean of g.
+
+    Args:
+        values: g of every view, shape (N, A, n).
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If the values are no float tensor.
+        ValueError: If they have not three dimensions, or one of them is 0.
+
+    Example:
+        >>> between_trace(torch.tensor([[[1.0], [3.0]], [[4.0], [8.0]]]))  # means 2 and 6
+        tensor(4.)
+    """
+    means = _checked_values(values).mean(1)
     return (means - means.mean(0)).square().sum() / means.shape[0]
 
 
 def within_trace(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
-    """Return E_x tr V_aug[g | x], the mean variance of g within an object, for g of shape (N, A, n)."""
+    """Return E_x tr V_aug[g | x], the mean variance of g within an object; see `between_trace`."""
+    values = _checked_values(values)
     centred = values - values.mean(1, keepdim=True)
     return centred.square().sum() / (values.shape[0] * values.shape[1])
+
+
+def _checked_values(values: Tensor) -> Tensor:
+    require_float_tensor("values", values)
+    require_rank("values", values, 3, "(N objects, A augmentations, n)")
+    if 0 in values.shape:
+        raise ValueError(f"values must hold at least one object, view and number, got {tuple(values.shape)}")
+    return values

@@ -228,3 +228,33 @@ def test_bad_constructions(generator: torch.Generator) -> None:
         ReLUNetwork.random([3, 2], generator=generator, scale=float("nan"))
     with pytest.raises(ValueError, match="rows must divide the length 4 of the vector, got 3"):
         unvec(torch.ones(4), 3)
+
+
+@pytest.mark.bad_input
+def test_bad_vectors() -> None:
+    with pytest.raises(TypeError, match="matrix must be a torch tensor, got list"):
+        vec([[1.0]])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"matrix must have shape \(..., rows, columns\), got \(3,\)"):
+        vec(torch.ones(3))
+    with pytest.raises(TypeError, match="vector must be a torch tensor, got list"):
+        unvec([1.0], 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"vector must have shape \(..., length\), got \(\)"):
+        unvec(torch.ones(()), 1)
+
+
+@pytest.mark.bad_input
+def test_weights_without_numbers() -> None:
+    for weight, kind in ((torch.ones(2, 2, device="meta"), "meta"), (torch.eye(2).to_sparse(), "sparse")):
+        with pytest.raises(ValueError, match=rf"weights\[0\] must be a dense tensor .*, got a {kind} tensor"):
+            ReLUNetwork([weight])
+
+
+@pytest.mark.bad_input
+def test_bad_sources_of_random_networks(generator: torch.Generator) -> None:
+    with pytest.raises(TypeError, match="generator must be a torch.Generator, got NoneType"):
+        ReLUNetwork.random([2, 2], generator=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="device must name a device that is there, got 'nosuch'"):
+        ReLUNetwork.random([2, 2], generator=generator, device="nosuch")
+    for dtype in (torch.int64, torch.float16, "float32"):
+        with pytest.raises(TypeError, match="dtype must be torch.float32 or torch.float64, got"):
+            ReLUNetwork.random([2, 2], generator=generator, dtype=dtype)  # type: ignore[arg-type]

@@ -102,3 +102,16 @@ def test_bad_augmentations(generator: torch.Generator) -> None:
         gaussian_views(torch.ones(1, 3), 2, -1.0, generator=generator)
     with pytest.raises(ValueError, match=r"objects must have 2 dimensions \(N, n_0\)"):
         gaussian_views(torch.ones(3), 2, 1.0, generator=generator)
+
+
+@pytest.mark.bad_input
+def test_bad_values() -> None:
+    for function in (between_trace, within_trace):
+        with pytest.raises(TypeError, match="values must be a torch tensor, got list"):
+            function([[[1.0]]])  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"values must have 3 dimensions \(N objects, A"):
+            function(torch.ones(2, 3))
+        with pytest.raises(ValueError, match=r"values must hold at least one object, .*, got \(0, 2, 3\)"):
+            function(torch.ones(0, 2, 3))
+    with pytest.raises(TypeError, match="generator must be a torch.Generator, got NoneType"):
+        gaussian_views(torch.ones(1, 3), 2, generator=None)  # type: ignore[arg-type]

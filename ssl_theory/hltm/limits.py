@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.hltm.model import LatentModel
-from ssl_theory.validation import require_integer
+from ssl_theory.validation import require_generator, require_integer
 
 __all__ = [
     "Ceilings",
@@ -97,8 +97,7 @@ def state_ceilings(
         variance = _exact_variance(model)
         return _ceilings(model.marginals(), variance, torch.zeros_like(variance))
     draws = require_integer("draws", draws, 2)
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator must be a torch.Generator to draw with, got {generator!r}")
+    generator = require_generator("generator", generator)
     model = model.to(generator.device)
     leaves = model.sample(draws, generator=generator)[..., list(model.leaves)]
     law, beliefs = model.marginals(), model.beliefs(leaves)

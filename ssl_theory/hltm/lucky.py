@@ -17,7 +17,7 @@ from jaxtyping import Float
 from scipy.stats import beta
 from torch import Tensor
 
-from ssl_theory.validation import require_float_tensor, require_integer, require_real
+from ssl_theory.validation import require_float_tensor, require_generator, require_integer, require_real
 
 MAX_TERMS = 2**17  # of the Fourier series of the exact law
 
@@ -46,9 +46,8 @@ def draw_gaps(
         TypeError: If a is no float tensor or a number is no integer.
         ValueError: If a is empty or a number is out of range.
     """
-    require_float_tensor("child_vector", child_vector)
-    if child_vector.ndim != 1 or not len(child_vector):
-        raise ValueError(f"child_vector must have shape (n ≥ 1,), got {tuple(child_vector.shape)}")
+    _require_vector(child_vector)
+    require_generator("generator", generator)
     draws, neurons = require_integer("draws", draws, 0), require_integer("neurons", neurons, 1)
     bound = require_real("scale", scale, above=0.0) * math.sqrt(3.0 / len(child_vector))
     shape = (draws, neurons, len(child_vector))
@@ -57,7 +56,9 @@ def draw_gaps(
 
 
 def variance(child_vector: Float[Tensor, " n"], scale: float = 1.0) -> float:
-    """Return Var Y = σ_w²‖a‖²/n."""
+    """Return Var Y = σ_w²‖a‖²/n; errors as in `draw_gaps`."""
+    _require_vector(child_vector)
+    scale = require_real("scale", scale, above=0.0)
     return scale**2 * float(child_vector.square().mean())
 
 
@@ -65,8 +66,10 @@ def kurtosis(child_vector: Float[Tensor, " n"]) -> float:
     """Return E Y⁴/(Var Y)² = 3 − 1.2 Σa⁴/‖a‖⁴, between 1.8 (one input) and 3 (the Gaussian limit).
 
     Raises:
-        ValueError: If a is 0.
+        TypeError: If a is no float tensor.
+        ValueError: If a is empty, no vector, or 0.
     """
+    _require_vector(child_vector)
     norm = float(child_vector.square().sum())
     if norm == 0.0:
         raise ValueError("child_vector must not be 0: Y is then 0 and has no kurtosis")
@@ -76,12 +79,25 @@ def kurtosis(child_vector: Float[Tensor, " n"]) -> float:
 def paley_zygmund(t: float, kurtosis: float) -> float:
     """Return the lower bound (1 − t²)²/κ of P(|Y| ≥ t·sd Y), for 0 ≤ t ≤ 1.
 
+    Args:
+        t: Threshold in standard deviations, in [0, 1].
+        kurtosis: κ = E Y⁴/(E Y²)², at least 1 as for any random variable.
+
+    Returns:
+        The bound.
+
     Raises:
-        TypeError: If t is not a real number.
-        ValueError: If t is not in [0, 1].
+        TypeError: If an argument is not a real number.
+        ValueError: If t is not in [0, 1], or κ < 1.
+
+    Example:
+        >>> paley_zygmund(0.5, 3.0)
+        0.1875
     """
     if not 0.0 <= require_real("t", t) <= 1.0:
         raise ValueError(f"t must lie in [0, 1], got {t}")
+    if require_real("kurtosis", kurtosis) < 1.0:
+        raise ValueError(f"kurtosis must be at least 1, got {kurtosis}")
     return (1.0 - t**2) ** 2 / kurtosis
 
 
@@ -103,9 +119,9 @@ def neurons_enough(probability: float, failure: float) -> int:
     Raises:
         ValueError: If an argument is out of range.
     """
-    if not 0.0 < probability <= 1.0:
+    if not 0.0 < require_real("probability", probability) <= 1.0:
         raise ValueError(f"probability must lie in (0, 1], got {probability}")
-    if not 0.0 < failure < 1.0:
+    if not 0.0 < require_real("failure", failure) < 1.0:
         raise ValueError(f"failure must lie in (0, 1), got {failure}")
     if probability == 1.0:
         return 1
@@ -113,7 +129,13 @@ def neurons_enough(probability: float, failure: float) -> int:
 
 
 def support_limit(child_vector: Float[Tensor, " n"]) -> float:
-    """Return 1.5‖a‖₁²/‖a‖₂² ≤ 1.5 n: P(|Y| ≥ √(2c)·sd Y) = 0 for every c beyond it."""
+    """Return 1.5‖a‖₁²/‖a‖₂² ≤ 1.5 n: P(|Y| ≥ √(2c)·sd Y) = 0 for every c beyond it.
+
+    Raises:
+        TypeError: If a is no float tensor.
+        ValueError: If a is empty, no vector, or 0.
+    """
+    _standard(child_vector)
     return 1.5 * float(child_vector.abs().sum()) ** 2 / float(child_vector.square().sum())
 
 
@@ -153,6 +175,12 @@ def tail(child_vector: Float[Tensor, " n"], t: Float[Tensor, "*shape"]) -> Float
         weight = torch.sinc(torch.outer(block, alpha / reach)).prod(1) / (0.5 * torch.pi * block)
         result -= torch.sin(torch.pi / reach * points.unsqueeze(-1) * block) @ weight
     return torch.where(points < reach, result.clamp(0.0, 1.0), 0.0)
+
+
+def _require_vector(child_vector: Tensor) -> None:
+    require_float_tensor("child_vector", child_vector)
+    if child_vector.ndim != 1 or not len(child_vector):
+        raise ValueError(f"child_vector must have shape (n ≥ 1,), got {tuple(child_vector.shape)}")
 
 
 def _terms(alpha: Tensor) -> int:
@@ -209,7 +237,9 @@ def exponential_bounds(
 
 
 def gaussian_tail(c: float) -> float:
-    """Return P(|Y| ≥ √(2c)·sd Y) = erfc(√c) of a Gaussian Y, about e^{−c}/√(πc)."""
+    """Return P(|Y| ≥ √(2c)·sd Y) = erfc(√c) of a Gaussian Y, about e^{−c}/√(πc); ValueError if c < 0."""
+    if require_real("c", c) < 0.0:
+        raise ValueError(f"c must not be negative, got {c}")
     return math.erfc(math.sqrt(c))
 
 
@@ -230,7 +260,7 @@ def confidence_band(hits: int, draws: int, level: float = 0.99) -> tuple[float, 
     """
     draws = require_integer("draws", draws, 1)
     hits = require_integer("hits", hits, 0, draws)
-    if not 0.0 < level < 1.0:
+    if not 0.0 < require_real("level", level) < 1.0:
         raise ValueError(f"level must lie in (0, 1), got {level}")
     rest = (1.0 - level) / 2.0
     low = 0.0 if hits == 0 else float(beta.ppf(rest, hits, draws - hits + 1))
@@ -241,7 +271,13 @@ def confidence_band(hits: int, draws: int, level: float = 0.99) -> tuple[float, 
 def relu_mean_bounds(
     mean: Float[Tensor, "*shape"], variance: Float[Tensor, "*shape"]
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    """Return ψ(u) ≤ E ψ(Y) ≤ ½(u + √(u² + σ²)) for ψ = ReLU and any Y of mean u and variance σ²."""
+    """Return ψ(u) ≤ E ψ(Y) ≤ ½(u + √(u² + σ²)) for ψ = ReLU and any Y of mean u and variance σ².
+
+    Raises:
+        TypeError: If an argument is no float tensor.
+    """
+    require_float_tensor("mean", mean)
+    require_float_tensor("variance", variance)
     return torch.relu(mean), 0.5 * (mean + (mean.square() + variance).sqrt())
 
 

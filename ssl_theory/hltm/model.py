@@ -19,7 +19,7 @@ from ssl_theory.hltm import sampling
 from ssl_theory.hltm.beliefs import leaf_messages, posterior
 from ssl_theory.hltm.moments import LeafMoments, leaf_moments, product_states
 from ssl_theory.hltm.topology import Topology, span
-from ssl_theory.validation import require_integer
+from ssl_theory.validation import require_device, require_generator, require_integer
 
 Model = TypeVar("Model", bound="LatentModel")  # typing.Self, which the annotation hook does not know
 
@@ -116,7 +116,8 @@ class LatentModel:
         return self.root_law[..., 1] - self.root_law[..., 0]
 
     def to(self: Model, device: torch.device | str) -> Model:
-        """Return the same model with its tables on `device`."""
+        """Return the same model with its tables on `device`; ValueError if it is not there."""
+        device = require_device("device", device)
         moved = copy.copy(self)
         moved.root_law, moved.transitions = self.root_law.to(device), self.transitions.to(device)
         moved._polarities = None if self._polarities is None else self._polarities.to(device)
@@ -199,6 +200,7 @@ class LatentModel:
         return Triples(model._descend(roots, generator).to(dtype).mT)
 
     def _beside(self: Model, generator: torch.Generator) -> Model:
+        require_generator("generator", generator)
         return self if self.device == generator.device else self.to(generator.device)
 
     def _draw_roots(self, n: int, generator: torch.Generator) -> Tensor:

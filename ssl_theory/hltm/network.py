@@ -28,8 +28,11 @@ from ssl_theory.hltm.patterns import all_patterns, pattern_codes, pattern_level
 from ssl_theory.hltm.topology import Topology
 from ssl_theory.hltm.wiring import Level, check_widths, wire
 from ssl_theory.validation import (
+    require_device,
+    require_dtype,
     require_finite,
     require_float_tensor,
+    require_generator,
     require_integer,
     require_rank,
     require_real,
@@ -128,21 +131,24 @@ class TreeNetwork(nn.Module):
             The networks.
 
         Raises:
-            TypeError: If an integer or the scale is of another type.
+            TypeError: If an argument is of another type.
             ValueError: If a width or `seeds` is not positive, the scale is not positive and finite, `init` is
-                unknown, or the tree has no inner node.
+                unknown, the device is not there, or the tree has no inner node.
         """
         topology = _topology(tree)
         sizes = check_widths(topology, widths)
         seeds = require_integer("seeds", seeds, 1)
         scale = require_real("scale", scale, above=0.0)
+        require_generator("generator", generator)
+        require_dtype("dtype", dtype)
+        place = generator.device if device is None else require_device("device", device)
         if init not in ("uniform", "standard"):
             raise ValueError(f"init must be 'uniform' or 'standard', got {init!r}")
         weights, biases = {}, {}
 
         def draw(bound: float, *shape: int) -> Tensor:
             uniform = torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
-            return ((2.0 * uniform - 1.0) * bound).to(device or generator.device)
+            return ((2.0 * uniform - 1.0) * bound).to(place)
 
         for node in topology.inner:
             fan = sum(sizes.get(child, 1) for child in topology.children[node])

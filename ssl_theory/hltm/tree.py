@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssl_theory.hltm.model import LatentModel
 from ssl_theory.hltm.topology import Topology
-from ssl_theory.validation import require_integer, require_real
+from ssl_theory.validation import require_generator, require_integer, require_real
 
 ROUNDING = 1e-6  # a law may miss its sum by what float32 loses; it is then divided by its sum
 
@@ -76,11 +76,11 @@ class CategoricalTree(LatentModel):
             The tree.
 
         Raises:
-            TypeError: If an argument is not an integer.
+            TypeError: If an argument is not an integer, or the generator none.
             ValueError: If an argument is out of range.
         """
         topology = Topology.regular(depth, branching)
-        states = require_integer("states", states, 1)
+        states, generator = require_integer("states", states, 1), require_generator("generator", generator)
         shape = (len(topology) + 1, states, states)
         draw = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         laws = -torch.log1p(-draw)
@@ -158,7 +158,8 @@ class LatentTree(CategoricalTree):
             ValueError: If an argument is out of range.
         """
         topology = Topology.regular(depth, branching)
-        if len(polarity) != 2:
+        require_generator("generator", generator)
+        if not isinstance(polarity, Sequence) or len(polarity) != 2:
             raise ValueError(f"polarity must be a pair (low, high), got {polarity}")
         low, high = require_real("polarity[0]", polarity[0]), require_real("polarity[1]", polarity[1])
         if not 0.0 <= low <= high <= 1.0:
@@ -177,8 +178,10 @@ def _padded(value: Tensor, size: int) -> Tensor:
 
 def _numbers(name: str, value: object) -> Tensor:
     """Return a float64 copy of an array of numbers on the CPU."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a real number, got {value}")
     if isinstance(value, Tensor):
-        if value.is_complex():
+        if value.is_complex() or value.dtype == torch.bool:
             raise TypeError(f"{name} must hold real numbers, got {value.dtype}")
         return value.detach().to("cpu", torch.float64, copy=True)
     try:

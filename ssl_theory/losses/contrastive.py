@@ -146,13 +146,42 @@ def half_squared_distances(
 
     The differences are formed explicitly, some rows at a time: expanding the square would lose half the
     digits of close pairs.
+
+    Args:
+        left: Points u, shape (..., N, n_L).
+        right: Points v, shape (..., M, n_L).
+
+    Returns:
+        Shape (..., N, M).
+
+    Raises:
+        TypeError: If an argument is no float tensor, or dtypes differ.
+        ValueError: If the shapes do not fit, or devices differ.
+
+    Example:
+        >>> half_squared_distances(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
+        tensor([[12.5000,  2.0000]])
     """
+    require_float_tensor("left", left)
+    require_float_tensor("right", right)
+    require_same_kind("right", right, "left", left)
+    if min(left.ndim, right.ndim) < 2 or left.shape[-1] != right.shape[-1]:
+        raise ValueError(
+            f"left and right must have shapes (..., N, n_L) and (..., M, n_L), got {tuple(left.shape)} and "
+            f"{tuple(right.shape)}"
+        )
     rows = max(1, _ROOM // max(1, right.numel()))
     parts = [
         0.5 * (some.unsqueeze(-2) - right.unsqueeze(-3)).square().sum(-1)
         for some in torch.split(left, rows, dim=-2)
     ]
     return torch.cat(parts, -2)
+
+
+def require_loss(loss: object) -> None:
+    """Raise TypeError unless `loss` is a `ContrastiveLoss`."""
+    if not isinstance(loss, ContrastiveLoss):
+        raise TypeError(f"loss must be a contrastive loss with pair_weights, got {type(loss).__name__}")
 
 
 def _check_distances(r_pos: Tensor, r_neg: Tensor) -> None:

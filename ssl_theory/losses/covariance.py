@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances
+from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances, require_loss
 from ssl_theory.losses.weights import leading_weights
 from ssl_theory.validation import require_float_tensor, require_same_kind
 
@@ -30,7 +30,12 @@ def covariance_loss(
 
     Returns:
         A scalar; its gradient does not flow through ξ̄.
+
+    Raises:
+        TypeError: If the outputs are no float tensor, or the loss is none.
+        ValueError: If the outputs have not three dimensions, or there are too many tuples to enumerate.
     """
+    require_float_tensor("outputs", outputs)
     weights = leading_weights(outputs.detach(), loss, negatives)
     means = outputs.mean(1)
     return -0.5 * (weights * half_squared_distances(means, means)).sum()
@@ -63,7 +68,7 @@ def two_view_covariance_loss(
         gradient does not flow through ξ̄.
 
     Raises:
-        TypeError: If dtypes differ.
+        TypeError: If an argument is no float tensor, dtypes differ, or the loss is none.
         ValueError: If shapes or devices differ, B < 2, or neither or both of `loss` and `weights` are given.
     """
     _check_batch(first, second, loss, weights)
@@ -115,5 +120,10 @@ def _check_batch(first: Tensor, second: Tensor, loss: ContrastiveLoss | None, we
         )
     if (loss is None) == (weights is None):
         raise ValueError("give exactly one of loss and weights")
+    if loss is not None:
+        require_loss(loss)
+    if weights is not None:
+        require_float_tensor("weights", weights)
+        require_same_kind("weights", weights, "first", first)
     if weights is not None and weights.shape != (first.shape[0],) * 2:
         raise ValueError(f"weights must have shape {(first.shape[0],) * 2}, got {tuple(weights.shape)}")

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances
+from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances, require_loss
 from ssl_theory.validation import require_float_tensor, require_integer, require_rank
 
 MAX_EVALUATIONS = 2**29
@@ -18,7 +18,22 @@ _CHUNK = 2**21
 def leading_weights(
     outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss, negatives: int = 1
 ) -> Float[Tensor, "N N"]:
-    """Return the weights of pairs of objects: E[Σ_k ξ̄_k; x'_k = j]/N, with ξ̄ at r+ = 0 and r- = r̄."""
+    """Return the weights of pairs of objects: E[Σ_k ξ̄_k; x'_k = j]/N, with ξ̄ at r+ = 0 and r- = r̄.
+
+    Args:
+        outputs: f_L of every view, shape (N, A, n_L).
+        loss: The loss whose ξ is used.
+        negatives: H, how many negatives an anchor has.
+
+    Returns:
+        Shape (N, N).
+
+    Raises:
+        TypeError: If the outputs are no float tensor, or the loss is none.
+        ValueError: If the outputs have not three dimensions, or there are too many tuples to enumerate.
+    """
+    require_float_tensor("outputs", outputs)
+    require_rank("outputs", outputs, 3, "(N objects, A augmentations, n_L)")
     means = outputs.mean(1)
     r_neg = half_squared_distances(means, means)
     _, neg = mean_pair_weights(loss, torch.zeros_like(r_neg[:, :1]), r_neg, negatives)
@@ -66,8 +81,10 @@ def mean_pair_weights(
         each sums to E Σ_k ξ_k.
 
     Raises:
+        TypeError: If the loss is none.
         ValueError: If the enumeration would take more than 2^29 evaluations.
     """
+    require_loss(loss)
     pos, neg = torch.zeros_like(r_pos), torch.zeros_like(r_neg)
     tuples = negative_tuples(r_pos, r_neg, negatives)
     for anchors, flat_pos, flat_neg in enumerate_losses(r_pos, r_neg, tuples):

@@ -21,9 +21,11 @@ def rows_of(first: Row, metrics: Mapping[str, Any]) -> list[Row]:
         One row, or as many as the sequences are long, of Python's own numbers and strings.
 
     Raises:
-        TypeError: If a value is neither number, string nor None.
+        TypeError: If the columns are no mapping, or a value is neither number, string nor None.
         ValueError: If a name is taken, or the lengths differ.
     """
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"measure must return a mapping of columns, got {type(metrics).__name__}")
     if taken := first.keys() & metrics.keys():
         raise ValueError(f"measure must not return columns named {sorted(first)}, got {sorted(taken)}")
     columns = {name: _plain(value) for name, value in metrics.items()}

@@ -119,6 +119,11 @@ def fit(
         OSError: If the checkpoint cannot be written; found out before the first step.
         KeyboardInterrupt: On Ctrl-C, after saving.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch module, got {type(model).__name__}")
+    for name, function in (("loss", loss), ("optimizer", optimizer), ("measure", measure or print)):
+        if not callable(function):
+            raise TypeError(f"{name} must be callable, got {type(function).__name__}")
     steps = require_integer("steps", steps, 0)
     measure_every = require_integer("measure_every", measure_every, 1)
     often = max(1, steps // 20) if checkpoint_every is None else checkpoint_every

@@ -174,7 +174,7 @@ def test_bad_input(generator: torch.Generator) -> None:
     tree = LatentTree([-1, 0], [1.0, 0.5])
     with pytest.raises(ValueError, match="draws must be at least 2, got 1"):
         belief_ceilings(tree, 1, generator=generator)
-    with pytest.raises(TypeError, match="generator must be a torch.Generator to draw with, got None"):
+    with pytest.raises(TypeError, match="generator must be a torch.Generator, got NoneType"):
         state_ceilings(tree, 10)
     with pytest.raises(ValueError, match=r"ceilings must have shape \(2,\), got \(3,\)"):
         additive_limits(tree, torch.ones(3, dtype=torch.float64))

@@ -199,3 +199,26 @@ def test_bad_arguments(generator: torch.Generator) -> None:
         lucky.confidence_band(4, 3)
     with pytest.raises(ValueError, match=r"level must lie in \(0, 1\)"):
         lucky.confidence_band(1, 3, 1.0)
+
+
+@pytest.mark.bad_input
+def test_numbers_that_no_random_variable_has() -> None:
+    with pytest.raises(ValueError, match="kurtosis must be at least 1, got 0.1"):
+        lucky.paley_zygmund(0.5, 0.1)
+    with pytest.raises(ValueError, match="kurtosis must be at least 1, got 0.1"):
+        lucky.no_luck_bound(0.5, 0.1, 3)
+    with pytest.raises(ValueError, match="c must not be negative, got -1"):
+        lucky.gaussian_tail(-1.0)
+    for function in (lucky.variance, lucky.kurtosis):
+        with pytest.raises(ValueError, match=r"child_vector must have shape \(n ≥ 1,\), got \(0,\)"):
+            function(torch.ones(0))
+        with pytest.raises(TypeError, match="child_vector must be a torch tensor, got list"):
+            function([1.0])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="child_vector must be a vector that is not 0"):
+        lucky.support_limit(torch.zeros(2))
+    with pytest.raises(TypeError, match="probability must be a real number, got 'x'"):
+        lucky.neurons_enough("x", 0.1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="generator must be a torch.Generator, got NoneType"):
+        lucky.draw_gaps(torch.ones(2), 1, generator=None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="variance must be a torch tensor, got float"):
+        lucky.relu_mean_bounds(torch.ones(2), 1.0)  # type: ignore[arg-type]

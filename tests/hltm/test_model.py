@@ -393,3 +393,25 @@ def test_bad_nodes_and_arguments(generator: torch.Generator) -> None:
         tree.beliefs(torch.zeros(4, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="leaves must hold states from 0 to 1"):
         tree.beliefs(torch.full((4, 2), 2))
+
+
+@pytest.mark.bad_input
+def test_sources_places_and_flags(generator: torch.Generator) -> None:
+    tree = LatentTree([-1, 0], [1.0, 0.5])
+    for draw in (
+        lambda: tree.sample(1, generator=None),  # type: ignore[arg-type]
+        lambda: tree.views(1, generator=None),  # type: ignore[arg-type]
+        lambda: tree.triples(1, generator=None),  # type: ignore[arg-type]
+        lambda: LatentTree.regular(1, polarity=(0.1, 0.2), generator=None),  # type: ignore[arg-type]
+        lambda: CategoricalTree.regular(1, generator=None),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match="generator must be a torch.Generator, got NoneType"):
+            draw()
+    with pytest.raises(ValueError, match="device must name a device that is there, got 'nosuch'"):
+        tree.to("nosuch")
+    with pytest.raises(TypeError, match="root_polarity must be a real number, got True"):
+        LatentTree([-1, 0], [1.0, 0.5], True)
+    with pytest.raises(TypeError, match="polarities must hold real numbers, got torch.bool"):
+        LatentTree([-1, 0], torch.tensor([True, True]))
+    with pytest.raises(ValueError, match=r"polarity must be a pair \(low, high\), got 0.7"):
+        LatentTree.regular(1, polarity=0.7, generator=generator)  # type: ignore[arg-type]

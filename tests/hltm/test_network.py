@@ -313,3 +313,13 @@ def test_bad_pixels_and_nodes(generator: torch.Generator) -> None:
         net(torch.zeros(1, 2, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"node must be an inner node, one of \(0,\), got 1"):
         net.weight(1)
+
+
+@pytest.mark.bad_input
+def test_bad_sources_of_random_networks(generator: torch.Generator) -> None:
+    with pytest.raises(TypeError, match="generator must be a torch.Generator, got NoneType"):
+        TreeNetwork.random([-1, 0], 1, generator=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="device must name a device that is there, got 'nosuch'"):
+        TreeNetwork.random([-1, 0], 1, generator=generator, device="nosuch")
+    with pytest.raises(TypeError, match="dtype must be torch.float32 or torch.float64, got torch.int64"):
+        TreeNetwork.random([-1, 0], 1, generator=generator, dtype=torch.int64)

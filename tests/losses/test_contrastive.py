@@ -178,3 +178,17 @@ def test_bad_distances(p: Tensor, n: Tensor, error: type[Exception], message: st
 def test_bad_margin() -> None:
     with pytest.raises(ValueError, match="margin must be finite, got inf"):
         SoftTriplet(1.0, float("inf"))
+
+
+@pytest.mark.bad_input
+def test_bad_points() -> None:
+    points = torch.ones(2, 3)
+    for left, right, error, message in [
+        (points.numpy(), points, TypeError, "left must be a torch tensor, got ndarray"),
+        (points, points.long(), TypeError, "right must be float32 or float64, got torch.int64"),
+        (points, points.double(), TypeError, "right must have the dtype of left, torch.float32"),
+        (points[0], points, ValueError, r"left and right must have shapes .*, got \(3,\) and \(2, 3\)"),
+        (points, points[:, :2], ValueError, r"left and right must have shapes .*, got \(2, 3\) and \(2, 2\)"),
+    ]:
+        with pytest.raises(error, match=message):
+            half_squared_distances(left, right)

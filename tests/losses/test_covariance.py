@@ -13,6 +13,7 @@ from ssl_theory.losses import (
     InfoNCE,
     covariance_loss,
     leading_weights,
+    mean_loss,
     two_view_covariance_loss,
 )
 from ssl_theory.networks import ReLUNetwork, vec
@@ -136,3 +137,22 @@ def test_bad_input() -> None:
         two_view_covariance_loss(f, f, weights=torch.ones(2, 2))
     with pytest.raises(TypeError, match="second must have the dtype of first"):
         two_view_covariance_loss(f, f.double(), InfoNCE(1.0))
+
+
+@pytest.mark.bad_input
+def test_no_loss_and_no_tensor() -> None:
+    outputs = torch.ones(2, 2, 3)
+    with pytest.raises(TypeError, match="loss must be a contrastive loss with pair_weights, got NoneType"):
+        covariance_loss(outputs, None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="loss must be a contrastive loss with pair_weights, got str"):
+        two_view_covariance_loss(outputs[0], outputs[1], "simple")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="outputs must be a torch tensor, got list"):
+        covariance_loss([[[1.0]]], InfoNCE(1.0))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"outputs must have 3 dimensions \(N objects, A"):
+        covariance_loss(outputs[0], InfoNCE(1.0))
+    with pytest.raises(TypeError, match="weights must be a torch tensor, got float"):
+        two_view_covariance_loss(outputs[0], outputs[1], weights=1.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="weights must have the dtype of first, torch.float32"):
+        two_view_covariance_loss(outputs[0], outputs[1], weights=torch.ones(2, 2, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"outputs must have 3 dimensions \(N objects, A"):
+        mean_loss(outputs[0], InfoNCE(1.0))

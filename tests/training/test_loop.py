@@ -401,6 +401,8 @@ def test_two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"precision": "float16"}, ValueError, "precision must be 'full' or 'bfloat16', got 'float16'"),
         ({"configuration": {"path": Path()}}, TypeError, "configuration must hold JSON's types only: .*Path"),
         ({"generators": [7]}, TypeError, r"generators\[0\] must be a torch.Generator, got int"),
+        ({"measure": lambda _: None}, TypeError, "measure must return a mapping of columns, got NoneType"),
+        ({"measure": 3}, TypeError, "measure must be callable, got int"),
         ({"measure": lambda _: {"step": 1}}, ValueError, r"measure must not return .*got \['step'\]"),
         ({"measure": lambda _: {"a": [1], "b": [1, 2]}}, ValueError, r"of one length, got {'a': 1, 'b': 2}"),
         ({"measure": lambda _: {"a": torch.ones(2, 2)}}, TypeError, r"got \[1.0, 1.0\] in 'a'"),
@@ -410,6 +412,17 @@ def test_two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_arguments(changes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Case({0: stop}).fit(**changes)
+
+
+@pytest.mark.bad_input
+def test_bad_models() -> None:
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    with pytest.raises(TypeError, match="model must be a torch module, got NoneType"):
+        fit(None, lambda _: torch.ones(()), steps=1, optimizer=sgd)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="loss must be callable, got Tensor"):
+        fit(one_weight(), torch.ones(()), steps=1, optimizer=sgd)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="optimizer must be callable, got NoneType"):
+        fit(one_weight(), lambda _: torch.ones(()), steps=1, optimizer=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.bad_input
