@@ -70,15 +70,20 @@ class _Watch:
         reply = execute_reply["content"]
         self.note(cell_index, cell["source"], reply["ename"], reply["evalue"], reply.get("traceback", []))
 
+    def end(self, cell: dict[str, Any], cell_index: int, execute_reply: dict[str, Any]) -> None:
+        """Note that a cell asked its kernel to end, which is not an error to the kernel."""
+        asked = [part.get("source") for part in execute_reply["content"].get("payload", [])]
+        if "ask_exit" in asked:
+            self.note(cell_index, cell["source"], "SystemExit", "it ends the kernel", [])
+
     def note(self, index: int, source: str, name: str, value: str, traceback: Sequence[str]) -> None:
         """Note that a cell failed."""
         told = f"{self._named(self._number(index))}{_line(source, traceback)}\n    {name}: {value}"
         self.failures.setdefault(self._number(index), told)
 
-    @property
-    def running(self) -> str:
-        """The cell that began last, in words."""
-        return self._named(self._begun)
+    def tell(self, what: str) -> None:
+        """Note what the cell did that began last."""
+        self.failures.setdefault(self._begun, f"{self._named(self._begun)} {what}")
 
     def _number(self, index: int) -> int:
         return index + 1 - (index >= self._injected)
@@ -108,13 +113,14 @@ def _execute(job: dict[str, Any], answer: Answer) -> str | None:
             extra_arguments=list(KERNEL_OPTIONS),
             on_cell_execute=watch.begin,
             on_cell_error=watch.fail,
+            on_cell_executed=watch.end,
         )
     except PapermillExecutionError as error:  # also if only its figure could not be drawn
         watch.note(error.cell_index, error.source, error.ename, error.evalue, error.traceback)
     except CellTimeoutError:
-        return f"{watch.running} ran for more than {job['seconds']} s"
+        watch.tell(f"ran for more than {job['seconds']} s")
     except DeadKernelError:
-        return f"{watch.running} ended its kernel, or the system did, as it does when memory runs out"
+        watch.tell("ended its kernel, or the system did, as it does when memory runs out")
     return watch.failures[min(watch.failures)] if watch.failures else None
 
 

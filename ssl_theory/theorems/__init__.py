@@ -89,11 +89,14 @@ def theorems() -> dict[str, Theorem]:
     table: dict[str, Theorem] = {}
     for file in sorted(files, key=lambda f: f.name):
         try:
-            entries = tomllib.loads(file.read_text(encoding="utf-8"))["theorem"]
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+            entries = list(tomllib.loads(file.read_text(encoding="utf-8"))["theorem"])
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"theorems/{file.name} does not hold theorems: {error}") from error
         for entry in entries:
-            theorem = _theorem(entry)
+            try:
+                theorem = _theorem(entry)
+            except (KeyError, TypeError, AttributeError) as error:  # a field is missing, or not known
+                raise ValueError(f"theorems/{file.name} holds a damaged theorem: {error}") from error
             if theorem.id in table:
                 raise ValueError(f"theorem {theorem.id} stands twice")
             table[theorem.id] = theorem

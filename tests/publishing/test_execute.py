@@ -8,14 +8,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.errors import BuildError, UsageError
-from ssl_theory.publishing.execute import _require_no_trace, execute
+from ssl_theory.publishing.execute import _require_figures, _require_no_trace, execute
 from ssl_theory.publishing.runner import Runner
 from tests.publishing.books import code, write_book, write_chapter
 
@@ -26,6 +26,9 @@ CELLS = {
         "import warnings; warnings.warn('mind the step'); print('90' + '% done', file=sys.stderr)",
         "import pathlib; print(pathlib.Path('bad.ipynb').exists())",
         "from myst_nb import glue; glue('number', seed / 2, display=False)",
+        "import matplotlib.pyplot as plt; print(plt.rcParams['lines.linestyle'], '≤')",
+        "print(open('good.ipynb').encoding)",
+        "plt.plot([1, 2]);",
     ],
     "bad": ["x = 1", "def f():\n    return 1 / 0\n\nprint(x)\nf()", "never = 1"],
     "broken": ["x = (", "never = 1"],
@@ -33,6 +36,10 @@ CELLS = {
     "dead": ["x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "never = 1"],
     "slow": ["import time\ntime.sleep(60)", "never = 1"],
     "asking": ["input()"],
+    "ended": ["import sys\nsys.exit(0)", "never = 1"],
+    "left": ["exit()", "never = 1"],
+    "magic": ["%nosuchmagic", "never = 1"],
+    "drawn": ["import matplotlib.pyplot as plt\nplt.title(r'$\\nosuchcommand$');", "fine = 1"],
     "telling": ["import os; print(os.getcwd())"],
 }
 FAILURES = {
@@ -43,6 +50,10 @@ FAILURES = {
     "slow": "slow: cell 3 of 4 ran for more than 5 s",
     "telling": "telling: cell 3 shows a trace of this machine: /",
     "asking": "asking: cell 3 of 3, line 1: input()\n    StdinNotImplementedError",
+    "ended": "ended: cell 3 of 4\n    SystemExit: 0",
+    "left": "left: cell 3 of 4\n    SystemExit: it ends the kernel",
+    "magic": "magic: cell 3 of 4\n    UsageError: Line magic function `%nosuchmagic` not found",
+    "drawn": "drawn: cell 3 of 4\n    ValueError: ",
 }
 
 
@@ -52,7 +63,23 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ran(root: Path) -> tuple[Runner, list[str], list[str]]:
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Set what other people's machines set: a backend without figures, a style, a kernel, an encoding."""
+    folder = tmp_path_factory.mktemp("personal")
+    (folder / "matplotlibrc").write_text("lines.linestyle: --\ntext.usetex: True\n", encoding="utf-8")
+    (folder / "kernels" / "python3").mkdir(parents=True)
+    foreign = {"argv": ["false"], "display_name": "Python 3", "language": "python"}
+    (folder / "kernels" / "python3" / "kernel.json").write_text(json.dumps(foreign), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MATPLOTLIBRC", "JUPYTER_PATH"):
+            patch.setenv(name, str(folder))
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.setenv("PYTHONIOENCODING", "cp1252")
+        yield
+
+
+@pytest.fixture(scope="module")
+def ran(root: Path, elsewhere: None) -> tuple[Runner, list[str], list[str]]:
     """Return a runner after it ran one good and several bad chapters, its failures and what it reported."""
     chapters = write_book(root, {f"part/{name}": cells for name, cells in CELLS.items()}).chapters()
     lines: list[str] = []
@@ -61,7 +88,9 @@ def ran(root: Path) -> tuple[Runner, list[str], list[str]]:
     earlier = runner.output(chapters["bad"])
     earlier.parent.mkdir(parents=True)
     earlier.write_text("an earlier run", encoding="utf-8")
-    failures = runner.run({c: {"seed": 7} for c in chapters.values()}, jobs=2, seconds=5)
+    slow = chapters.pop("slow")
+    failures = runner.run({c: {"seed": 7} for c in chapters.values()}, jobs=2)
+    failures += runner.run({slow: {}}, jobs=1, seconds=5)
     return runner, failures, lines
 
 
@@ -87,7 +116,12 @@ def test_the_others_finish_and_only_they_are_kept(ran: tuple[Runner, list[str], 
 
 
 def test_a_chapter_gets_its_parameters_and_works_where_it_lies(ran: tuple[Runner, list[str], list[str]]):
-    assert printed(ran[0].executed / "part" / "good.ipynb") == "7 1.5\n1 1\nTrue\n"
+    assert printed(ran[0].executed / "part" / "good.ipynb") == "7 1.5\n1 1\nTrue\n- ≤\nutf-8\n"
+
+
+def test_a_figure_is_drawn_whatever_the_environment_says(ran: tuple[Runner, list[str], list[str]]):
+    last = notebooks.read(ran[0].executed / "part" / "good.ipynb")["cells"][-1]
+    assert any(kind.startswith("image/") for output in last["outputs"] for kind in output.get("data", {}))
 
 
 def test_glued_values_and_warnings_survive(ran: tuple[Runner, list[str], list[str]]):
@@ -116,44 +150,96 @@ def test_outputs_that_show_the_machine_are_refused(tmp_path: Path, shown: str):
     _require_no_trace(chapter, {"cells": [code("1"), code(text)]}, "/drafts/one")
 
 
-def test_an_output_that_cannot_be_written_is_told_at_once(tmp_path: Path):
+@pytest.mark.parametrize(("data", "shown"), [({"image/png": ""}, True), ({"text/plain": "<Figure>"}, False)])
+def test_a_page_without_a_figure_that_it_announces_is_refused(
+    tmp_path: Path, data: dict[str, str], shown: bool
+):
+    chapter = write_chapter(tmp_path, "one", ["1"])
+    cell = code("1") | {"outputs": [{"output_type": "display_data", "data": data}]}
+    cell["metadata"] = {"mystnb": {"figure": {"name": "fig-one"}}}
+    if shown:
+        _require_figures(chapter, {"cells": [cell]})
+        return
+    with pytest.raises(BuildError, match="one: cells announce figures and show none: fig-one"):
+        _require_figures(chapter, {"cells": [cell]})
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("file/out.ipynb", "(Not a directory|File exists)"),
+        ("folder.ipynb", "not a regular file"),
+        ("pipe.ipynb", "not a regular file"),
+        (f"{'n' * 300}.ipynb", "File name too long"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, reason: str
+):
+    monkeypatch.setattr("ssl_theory.publishing.execute._run_worker", lambda *_: pytest.fail("it ran"))
     chapter = write_chapter(tmp_path, "one", ["1"])
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"cannot write .*out.ipynb: (Not a directory|File exists)"):
-        execute(chapter, tmp_path / "file" / "out.ipynb", {}, seconds=5, threads=1)
+    (tmp_path / "folder.ipynb").mkdir()
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    with pytest.raises(UsageError, match=rf"cannot write .*\.ipynb: {reason}"):
+        execute(chapter, tmp_path / place, {}, seconds=5, threads=1)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_cells_are_told_and_a_link_keeps_leading_where_it_leads(tmp_path: Path):
+    chapter, told = write_chapter(tmp_path, "one", ["1", "2"]), list[tuple[int, int]]()
+    (tmp_path / "link.ipynb").symlink_to("target.ipynb")
+    output = tmp_path / "link.ipynb"
+    execute(
+        chapter,
+        output,
+        {"seed": 3},
+        seconds=50,
+        threads=1,
+        progress=lambda cell, of: told.append((cell, of)),
+    )
+    assert told == [(2, 4), (2, 4), (3, 4), (4, 4)]  # the parameters, and those that replace them
+    assert output.is_symlink()
+    assert notebooks.read(tmp_path / "target.ipynb")["cells"]
+    assert {path.name for path in tmp_path.iterdir()} == {"one.ipynb", "link.ipynb", "target.ipynb"}
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_no_kernel_outlives_the_command(tmp_path: Path, sent: signal.Signals):
-    """Ctrl-C and a killed command alike end every kernel, and nothing half-executed is left as a result."""
-    note = tmp_path / "pid"
-    begun = (
-        f"import os, pathlib, time\npathlib.Path({str(note)!r}).write_text(str(os.getpid()))\ntime.sleep(90)"
-    )
-    write_book(tmp_path, {"one": [begun]})
-    command = [sys.executable, "-m", "ssl_theory.publishing.cli", "build"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
-        wait_until(lambda: note.exists() and note.read_text(encoding="utf-8"))
-        process.send_signal(sent)
-        assert process.wait(20) == (130 if sent == signal.SIGINT else -sent)
-    kernel = int(note.read_text(encoding="utf-8"))
-    wait_until(lambda: not alive(kernel))
-    assert not list((tmp_path / "build" / "executed").glob("*.ipynb"))
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("command", ["build", "run"])
+def test_no_kernel_outlives_the_command(tmp_path: Path, command: str, sent: signal.Signals):
+    """Ctrl-C and a killed command alike end every kernel, and leave nothing half-executed nor temporary.
 
-
-def wait_until(condition) -> None:
-    for _ in range(400):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not happen within 20 s")
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")  # a dead process that nobody has fetched yet still has its number
-    return not status.exists() or status.read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
+    The kernel holds a pipe open: it says that it has begun, and is gone when the pipe has no writer.
+    """
+    pipe, drafts = tmp_path / "pipe", tmp_path / "drafts"
+    os.mkfifo(pipe)
+    drafts.mkdir()
+    begun = f"file = open({str(pipe)!r}, 'w')\nprint('begun', file=file, flush=True)\n"
+    write_book(tmp_path, {"one": [f"{begun}import threading\nthreading.Event().wait()"]})
+    call = [
+        sys.executable,
+        "-m",
+        "ssl_theory.publishing.cli",
+        command,
+        *(["one"] if command == "run" else []),
+    ]
+    environment = os.environ | {"TMPDIR": str(drafts)}
+    with subprocess.Popen(
+        call, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        with pipe.open(encoding="utf-8") as kernel:
+            assert kernel.readline() == "begun\n"
+            process.send_signal(sent)
+            assert process.wait() == (130 if sent == signal.SIGINT else -sent)
+            assert kernel.read() == ""
+        assert process.stderr is not None
+        told = process.stderr.read()
+    if sent == signal.SIGINT:
+        kept = "chapters that are done are kept, and the next build goes on from there"
+        assert (
+            told == f"ssl-theory: interrupted; {kept if command == 'build' else 'no notebook was written'}\n"
+        )
+    assert not list((tmp_path / "build" / "executed").glob("*"))
+    assert {path.name for path in tmp_path.iterdir()} <= {"book", "_config.yml", "build", "pipe", "drafts"}
+    assert not list(drafts.iterdir())

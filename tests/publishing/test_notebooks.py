@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.publishing.errors import BuildError
 from ssl_theory.theorems import theorems
 from tests.publishing.books import code, text, write_chapter
 
@@ -113,3 +115,49 @@ def test_what_is_not_canonical_is_named_and_mended(tmp_path: Path) -> None:
     assert notebooks.not_canonical(tmp_path, fix=True) == [bad.path]
     assert notebooks.not_canonical(tmp_path) == []
     assert good.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "it is empty"),
+        (b'{"cells": [', "Expecting value"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+            "it is a pointer of Git LFS",
+        ),
+        (b'{"cells": [\n<<<<<<< HEAD\n1\n>>>>>>> other\n]}', "it holds the marks of a merge conflict"),
+        ('{"cells": ["ü"]}'.encode("latin-1"), "it is not in UTF-8"),
+        (b'{"worksheets": [], "nbformat": 3}', "it is of format 3; jupyter nbconvert"),
+        (b"[]", "it has no list of cells"),
+        (b'{"cells": 3}', "it has no list of cells"),
+        (b'{"cells": [3]}', "cell 1 is damaged"),
+        (b'{"cells": [{"cell_type": "raw"}, {"cell_type": "code", "source": 3}]}', "cell 2 is damaged"),
+        (b'{"cells": [{"cell_type": "code", "outputs": [1]}]}', "cell 1 is damaged"),
+        (b'{"cells": [{"cell_type": "code", "metadata": []}]}', "cell 1 is damaged"),
+    ],
+)
+def test_what_is_no_notebook_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "one.ipynb"
+    path.write_bytes(data)
+    with pytest.raises(BuildError, match=rf"one\.ipynb is not a notebook: {message}"):
+        notebooks.read(path)
+
+
+def test_a_byte_order_mark_and_other_line_ends_are_read_and_mended(tmp_path: Path) -> None:
+    path = write_chapter(tmp_path, "one", ["1"]).path
+    sound = path.read_bytes()
+    for spoiled in (b"\xef\xbb\xbf" + sound, sound.replace(b"\n", b"\r\n")):
+        path.write_bytes(spoiled)
+        assert notebooks.not_canonical(tmp_path, fix=True) == [path]
+        assert path.read_bytes() == sound
+
+
+def test_figures_that_are_announced_and_not_shown_are_found() -> None:
+    def cell(name: str, *kinds: str) -> dict[str, Any]:
+        outputs = [{"output_type": "display_data", "data": {kind: ""}} for kind in kinds]
+        return code("1") | {"metadata": {"mystnb": {"figure": {"name": name}}}, "outputs": outputs}
+
+    glued = "application/papermill.record/image/svg+xml"
+    cells = [cell("a", "text/plain", "image/svg+xml"), cell("b"), cell("c", "text/html", glued), code("1")]
+    assert notebooks.missing_figures({"cells": cells}) == ["b", "c"]

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
-import threading
-import urllib.request
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from ssl_theory.checks import MIME
 from ssl_theory.publishing import site
 from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.errors import BuildError, UsageError
-from ssl_theory.publishing.server import server
+from ssl_theory.publishing.repository import placed
 from tests.publishing.books import write_book
 
 CONFIG = "title: A book\nrepository:\n  url: https://example.org/old\n  branch: main\n"
@@ -51,6 +54,28 @@ def test_the_repository_has_one_address_that_can_be_replaced(tmp_path: Path) -> 
     book = write_book(tmp_path, {}, CONFIG)
     assert site.configuration(book) == CONFIG
     assert site.configuration(book, "https://example.org/new") == CONFIG.replace("old", "new")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "a: b: [c",
+        "https://example.org/a\nevil: 1",
+        "https://example.org/a #b",
+        "https://[/a",
+        "",
+        "ftp://a/b",
+        "a/b",
+    ],
+)
+def test_what_is_no_address_of_a_repository_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=r"--repository-url must be an address such as .*, got '"):
+        placed(CONFIG, url)
+
+
+def test_an_address_that_has_no_place_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"--repository-url finds no address .* in _config.yml"):
+        placed("title: A book\n", "https://example.org/new")
 
 
 def test_only_what_differs_is_written(tmp_path: Path) -> None:
@@ -98,6 +123,134 @@ def test_the_site_is_rendered_once_and_warnings_stop_it(
     assert site.render(book, {}, [], build).read_text(encoding="utf-8") == stays
 
 
+Render = Callable[..., list[str]]
+
+
+@pytest.fixture
+def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Render:
+    """Return a function that renders a book without chapters and says how often Jupyter Book has run."""
+    book = write_book(tmp_path, {})
+    (book.folder / "assets").mkdir()
+    ran: list[str] = []
+
+    def pretend(build: Path, target: Path) -> None:
+        ran.append("ran")
+        for name in ("index.html", "part/page.html"):
+            (target / "_build" / "html" / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / "_build" / "html" / name).write_text(f"<p>{name}", encoding="utf-8")
+
+    def call(**how: bool) -> list[str]:
+        site.render(book, {}, [], tmp_path / "build", **how)
+        return ran
+
+    monkeypatch.setattr(site, "_jupyter_book", pretend)
+    assert len(call()) == len(call()) == 1
+    return call
+
+
+@pytest.mark.parametrize("name", ["index.html", "part/page.html"])
+@pytest.mark.parametrize("text", ["edited", None])
+def test_a_page_that_was_changed_is_made_again(
+    render: Render, tmp_path: Path, name: str, text: str | None
+) -> None:
+    page = tmp_path / "build" / "_build" / "html" / name
+    page.unlink()
+    if text is not None:
+        page.write_text(text, encoding="utf-8")
+    assert len(render()) == 2
+    assert page.read_text(encoding="utf-8") == f"<p>{name}"
+    assert len(render()) == 2
+
+
+def test_a_page_that_does_not_belong_there_goes(render: Render, tmp_path: Path) -> None:
+    foreign = tmp_path / "build" / "_build" / "html" / "old.html"
+    foreign.write_text("old", encoding="utf-8")
+    assert len(render()) == 2
+    assert not foreign.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "NaN"])
+def test_a_damaged_stamp_is_written_anew(render: Render, tmp_path: Path, text: str) -> None:
+    (tmp_path / "build" / "site.json").write_text(text, encoding="utf-8")
+    assert len(render()) == 2
+    assert len(render()) == 2
+
+
+def test_pages_can_be_forced(render: Render) -> None:
+    assert len(render(force=True)) == 2
+
+
+def test_what_a_killed_build_left_does_not_matter(render: Render, tmp_path: Path) -> None:
+    for name in ("draft", "draft-x"):
+        (tmp_path / "build" / name / "_build" / "html").mkdir(parents=True)
+        (tmp_path / "build" / name / "_build" / "html" / "left.html").write_text("left", encoding="utf-8")
+    render(force=True)
+    assert not list((tmp_path / "build").glob("draft*"))
+    assert not (tmp_path / "build" / "_build" / "html" / "left.html").exists()
+
+
+def test_a_library_that_changes_meanwhile_gives_no_book(
+    render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamps = iter([{"content": "before"}, {"content": "after"}])
+    monkeypatch.setattr(site, "_stamp", lambda *_: next(stamps))
+    before = (tmp_path / "build" / "site.json").read_text(encoding="utf-8")
+    with pytest.raises(BuildError, match="the library was changed while the pages were made; build again"):
+        render()
+    assert (tmp_path / "build" / "site.json").read_text(encoding="utf-8") == before
+
+
+def test_while_the_pages_change_every_one_of_them_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each replacement of a file, all pages of both versions can be read, whole."""
+    old = {Path(f"{n}.html"): b"old" * 1000 for n in range(5)}
+    new = {Path(f"{n}.html"): b"new" * 1000 for n in range(5)}
+    site._sync(tmp_path, old)
+    real, seen = Path.replace, list[int]()
+
+    def replace(self: Path, target: Path) -> Path:
+        seen.append(sum((tmp_path / name).read_bytes() in (old[name], new[name]) for name in old))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    site._sync(tmp_path, new)
+    assert seen == [5] * 5
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_sphinx_does_not_outlive_the_command(tmp_path: Path, sent: signal.Signals) -> None:
+    """An extension holds a pipe open: it says that Sphinx has begun; without a writer, Sphinx is gone."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "waiting.py").write_text(
+        f"import threading\n\ndef setup(app):\n    file = open({str(pipe)!r}, 'w')\n"
+        "    print('begun', file=file, flush=True)\n    threading.Event().wait()\n",
+        encoding="utf-8",
+    )
+    config = "title: A book\nexecute: {execute_notebooks: 'off'}\nsphinx: {extra_extensions: [waiting]}\n"
+    book = write_book(tmp_path, {}, config)
+    (book.folder / "assets").mkdir()
+    script = (
+        "import sys; from pathlib import Path; from ssl_theory.publishing import site\n"
+        "from ssl_theory.publishing.catalogue import find_book\n"
+        "site.render(find_book(Path(sys.argv[1])), {}, [], Path(sys.argv[1]) / 'build')"
+    )
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path)],
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            stderr=subprocess.DEVNULL,
+        ) as process,
+        pipe.open(encoding="utf-8") as sphinx,
+    ):
+        assert sphinx.readline() == "begun\n"
+        process.send_signal(sent)
+        assert process.wait() != 0
+        assert sphinx.read() == ""
+
+
 def test_a_traceback_in_an_executed_chapter_is_named(tmp_path: Path) -> None:
     chapter = write_book(tmp_path, {"one": ["1"]}).chapters()["one"]
     for kind in ("stream", "error"):
@@ -108,17 +261,3 @@ def test_a_traceback_in_an_executed_chapter_is_named(tmp_path: Path) -> None:
     book = find_book(tmp_path / "book")
     with pytest.raises(BuildError, match="tracebacks in the outputs of one"):
         site.render(book, {chapter: tmp_path / "error.ipynb"}, [], tmp_path / "build")
-
-
-def test_the_book_is_served(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no built book"):
-        server(tmp_path)
-    (tmp_path / "index.html").write_text("hello", encoding="utf-8")
-    with server(tmp_path) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{running.server_port}/index.html"
-        with urllib.request.urlopen(address) as answer:
-            assert answer.read() == b"hello"
-        with pytest.raises(UsageError, match=f"port {running.server_port} cannot be used"):
-            server(tmp_path, running.server_port)
-        running.shutdown()
