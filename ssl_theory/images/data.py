@@ -19,7 +19,7 @@ from torch import Tensor
 from ssl_theory.images.archives import ARCHIVES, unpacked
 from ssl_theory.images.photographs import read_photographs
 from ssl_theory.training import resolve_device
-from ssl_theory.validation import require_rank
+from ssl_theory.validation import require_finite, require_rank
 
 Name = Literal["digits", "mnist", "photographs", "cifar10", "stl10"]
 Split = Literal["train", "test", "unlabelled"]
@@ -38,7 +38,8 @@ class ImageSet:
 
     Raises:
         TypeError: If the images are neither float32 nor uint8, or labels, mean or std have another dtype.
-        ValueError: If shapes do not fit, there is no image, or a pixel is not in [0, 1].
+        ValueError: If shapes do not fit, there is no image, a pixel is not in [0, 1], a mean is not finite,
+            or a standard deviation is not finite and positive.
     """
 
     images: Shaped[Tensor, "N C H W"]
@@ -63,6 +64,9 @@ class ImageSet:
                 raise TypeError(f"{name} must be {dtype}, got {value.dtype}")
             if value.shape != (length,):
                 raise ValueError(f"{name} must have shape ({length},), got {tuple(value.shape)}")
+        require_finite("mean", self.mean)
+        if not (self.std > 0).all() or not self.std.isfinite().all():  # views are divided by it
+            raise ValueError(f"std must be finite and positive, got {self.std.tolist()}")
 
     def __len__(self) -> int:
         return len(self.images)

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from ssl_theory.validation import require_integer
 
 Stem = Literal["cifar", "imagenet"]
+Init = Literal["he", "torch"]
 
 
 class ConvEncoder(nn.Module):
-    """3 × 3 convolutions with ReLU and the mean over places at the end.
+    """3 × 3 convolutions with ReLU and the mean over places at the end; weights are drawn as by torch.
 
     Args:
         channels: Channels of each layer; the last is the width of the features.
@@ -77,13 +78,16 @@ class ResNet(nn.Module):
         width: Channels of the first stage.
         batch_norm: Whether a BatchNorm follows each convolution, which then has no bias.
         classes: Width of a linear layer on top of the features; None for the features themselves.
+        init: How kernels are drawn: "he", normal of variance 2/fan-out, He et al., arXiv:1502.01852, as in
+            torchvision; or "torch", uniform of variance 1/(3 · fan-in), the default of torch's layers, which
+            the linear layer and all biases have in either case.
 
     Attributes:
         features: Width of the last stage.
 
     Raises:
         TypeError: If a count is not an integer.
-        ValueError: If there is no stage, a count is below 1, or the stem is unknown.
+        ValueError: If there is no stage, a count is below 1, or the stem or `init` is unknown.
     """
 
     def __init__(
@@ -95,12 +99,15 @@ class ResNet(nn.Module):
         width: int = 64,
         batch_norm: bool = True,
         classes: int | None = None,
+        init: Init = "he",
     ) -> None:
         super().__init__()
         if not blocks:
             raise ValueError("blocks must list at least one stage, got none")
         if stem not in get_args(Stem):
             raise ValueError(f"stem must be one of {', '.join(get_args(Stem))}, got {stem!r}")
+        if init not in get_args(Init):
+            raise ValueError(f"init must be one of {', '.join(get_args(Init))}, got {init!r}")
         require_integer("in_channels", in_channels, 1)
         below = require_integer("width", width, 1)
         if stem == "cifar":
@@ -121,6 +128,10 @@ class ResNet(nn.Module):
         self.head = (
             nn.Identity() if classes is None else nn.Linear(below, require_integer("classes", classes, 1))
         )
+        if init == "he":
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B n"]:
         """Return the features of B images, or the scores of their classes, (B, C, H, W) -> (B, n)."""

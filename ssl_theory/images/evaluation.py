@@ -19,7 +19,14 @@ from torch.nn import functional as F
 
 from ssl_theory.images.augmentation import View
 from ssl_theory.images.data import ImageSet
-from ssl_theory.validation import require_finite, require_float_tensor, require_integer, require_real
+from ssl_theory.validation import (
+    require_finite,
+    require_float_tensor,
+    require_integer,
+    require_rank,
+    require_real,
+    require_same_kind,
+)
 
 Probe = Literal["auto", "scikit-learn", "torch"]
 
@@ -197,8 +204,43 @@ def knn_accuracy(
     return float(model.score(F.normalize(test_features).cpu().numpy(), test_labels.cpu().numpy()))
 
 
+def retrieval_accuracy(first: Float[Tensor, "N n"], second: Float[Tensor, "N n"]) -> float:
+    """Return how often, of all second views, the one most similar to a first view is of the same object.
+
+    It asks for the object itself, of photographs the place, where labels ask for its class; by chance 1/N.
+
+    Args:
+        first: Features of one view of N ≥ 2 objects, shape (N, n).
+        second: Features of another view of the same objects.
+
+    Returns:
+        The share of first views whose nearest second view by cosine similarity is their own; a tie counts for
+        the earlier object.
+
+    Raises:
+        TypeError: If the features are no float tensors.
+        ValueError: If shapes differ, there are fewer than two objects, or a feature is not finite.
+    """
+    _check_views(first, second)
+    nearest = (F.normalize(first) @ F.normalize(second).mT).argmax(1)
+    return float((nearest == torch.arange(len(first), device=first.device)).double().mean())
+
+
 def alignment(first: Float[Tensor, "N n"], second: Float[Tensor, "N n"]) -> float:
-    """Return E‖f̂(x1) − f̂(x+)‖² on normalised features of two views: 0 if views of an object agree."""
+    """Return E‖f̂(x1) − f̂(x+)‖² on normalised features of two views: 0 if views of an object agree.
+
+    Args:
+        first: Features of one view of N ≥ 2 objects, shape (N, n).
+        second: Features of another view of the same objects.
+
+    Returns:
+        The mean over objects.
+
+    Raises:
+        TypeError: If the features are no float tensors.
+        ValueError: If shapes differ, there are fewer than two objects, or a feature is not finite.
+    """
+    _check_views(first, second)
     return float((F.normalize(first) - F.normalize(second)).square().sum(1).mean())
 
 
@@ -213,11 +255,12 @@ def uniformity(features: Float[Tensor, "N n"], t: float = 2.0) -> float:
         The logarithm of the mean potential.
 
     Raises:
-        ValueError: If there are fewer than two images, or t is not positive.
+        TypeError: If the features are no float tensor, or t is no number.
+        ValueError: If they have not two dimensions, there are fewer than two images, a feature is not finite,
+            or t is not positive.
     """
     t = require_real("t", t, above=0.0)
-    if len(features) < 2:
-        raise ValueError(f"features must hold at least two images, got {len(features)}")
+    _check_features("features", features)
     distances = torch.pdist(F.normalize(features)).square()
     return float(torch.logsumexp(-t * distances, 0) - torch.log(torch.tensor(len(distances))))
 
@@ -248,11 +291,17 @@ def effective_rank(features: Float[Tensor, "N n"]) -> float:
     It runs from 1, where all features lie on a line, to n; 0 where they are all the same: collapse.
 
     Args:
-        features: Shape (N, n).
+        features: Shape (N ≥ 2, n).
 
     Returns:
         The effective rank.
+
+    Raises:
+        TypeError: If the features are no float tensor.
+        ValueError: If they have not two dimensions, there are fewer than two images, or a feature is not
+            finite.
     """
+    _check_features("features", features)
     centred = (features - features.mean(0)).double()
     spectrum = torch.linalg.svdvals(centred).square()
     total = spectrum.sum()
@@ -322,6 +371,24 @@ def evaluate(
         "uniformity": uniformity(seen[0]),
         "rank": effective_rank(means),
     }
+
+
+def _check_features(name: str, features: Tensor) -> None:
+    require_float_tensor(name, features)
+    require_rank(name, features, 2, "(N, n)")
+    if len(features) < 2:
+        raise ValueError(f"{name} must hold at least two images, got {len(features)}")
+    require_finite(name, features)
+
+
+def _check_views(first: Tensor, second: Tensor) -> None:
+    _check_features("first", first)
+    _check_features("second", second)
+    require_same_kind("second", second, "first", first)
+    if first.shape != second.shape:
+        raise ValueError(
+            f"first and second must share a shape (N, n), got {tuple(first.shape)} and {tuple(second.shape)}"
+        )
 
 
 def _check(features: Tensor, labels: Tensor) -> None:

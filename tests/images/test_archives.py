@@ -115,8 +115,12 @@ def offered(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ar
     def offer(name: str, files: Files) -> Archive:
         server.body = packed(files)
         known = ARCHIVES[name]
-        md5 = hashlib.md5(server.body, usedforsecurity=False).hexdigest()
-        archive = replace(known, url=f"{server.url}/{Path(known.url).name}", md5=md5)
+        archive = replace(
+            known,
+            url=f"{server.url}/{Path(known.url).name}",
+            sha256=hashlib.sha256(server.body).hexdigest(),
+            sizes={Path(file).name: len(content) for file, content in files.items()},
+        )
         monkeypatch.setitem(archives.ARCHIVES, name, archive)
         return archive
 
@@ -230,7 +234,7 @@ def test_a_truncated_or_wrong_archive_is_refused(
     offered("cifar10", cifar_files())
     path = tmp_path / "cifar-10-binary.tar.gz"
     path.write_bytes(server.body[:-20] if content is None else content)
-    with pytest.raises(OSError, match=r"cifar-10-binary.tar.gz is damaged or another file \(its MD5 is not"):
+    with pytest.raises(OSError, match=r"tar.gz is damaged or another file \(its SHA-256 is not"):
         load_images("cifar10", folder=tmp_path)
     assert left_in(tmp_path) == {path.name}
     assert server.asked == 0
@@ -279,9 +283,9 @@ def test_a_process_killed_while_unpacking_leaves_no_half_folder(
         "    self.extract(self.getmembers()[0], path, filter='data')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "tarfile.TarFile.extractall = extractall\n"
-        "unpacked(replace(ARCHIVES['cifar10'], md5=sys.argv[2]), Path(sys.argv[1]))\n"
+        "unpacked(replace(ARCHIVES['cifar10'], sha256=sys.argv[2]), Path(sys.argv[1]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", dies, str(tmp_path), archive.md5], check=False)
+    done = subprocess.run([sys.executable, "-c", dies, str(tmp_path), archive.sha256], check=False)
     assert done.returncode == -9
     assert not (tmp_path / archive.inside).exists()
     assert len(load_images("cifar10", folder=tmp_path)) == 10
@@ -305,9 +309,16 @@ def test_archives_cannot_write_outside(offered: Callable[..., Archive], tmp_path
             FileNotFoundError,
             r"data_batch_3.bin is missing: remove .*bin to",
         ),
-        ("cifar10", "data_batch_3.bin", b"abc", OSError, "data_batch_3.bin is damaged: 3 bytes are not"),
-        ("cifar10", "data_batch_3.bin", b"", OSError, "data_batch_3.bin is damaged: 0 bytes"),
-        ("cifar10", "data_batch_1.bin", b"\x0a" + bytes(3072), OSError, "holds a label out of range"),
+        ("cifar10", "data_batch_3.bin", b"abc", OSError, "it has 3 bytes instead of 6146: remove .*bin to"),
+        ("cifar10", "data_batch_3.bin", b"", OSError, "data_batch_3.bin is damaged, it has 0 bytes"),
+        ("cifar10", "data_batch_4.bin", cifar_record(1), OSError, "data_batch_4.bin is .* 3073 bytes"),
+        (
+            "cifar10",
+            "data_batch_3.bin",
+            cifar_record(1) + b"\x0a" + bytes(3072),
+            OSError,
+            "data_batch_3.bin is damaged: it holds a label out of range",
+        ),
         (
             "stl10",
             "train_y.bin",
@@ -315,13 +326,13 @@ def test_archives_cannot_write_outside(offered: Callable[..., Archive], tmp_path
             OSError,
             "train_y.bin is damaged: it holds a label out of range",
         ),
-        ("stl10", "train_y.bin", bytes([1]), OSError, "train_y.bin is damaged: 1 labels of 2 images"),
+        ("stl10", "train_y.bin", bytes([1]), OSError, "train_y.bin is damaged, it has 1 bytes instead of 2"),
         (
             "stl10",
             "train_X.bin",
-            bytes(27647),
+            stl_record(4),
             OSError,
-            "train_X.bin is damaged: 27647 bytes are not a number",
+            "train_X.bin is damaged, it has 27648 bytes instead of 55296",
         ),
     ],
 )
@@ -339,3 +350,23 @@ def test_a_damaged_file_is_named(
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(error, match=message):
         load_images(name, folder=tmp_path)
+
+
+def test_a_folder_may_be_named_from_the_home_folder(
+    offered: Callable[..., Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    offered("cifar10", cifar_files())
+    assert len(load_images("cifar10", folder="~/data")) == 10
+    assert left_in(tmp_path) == {"data"}
+    assert "cifar-10-binary.tar.gz" in left_in(tmp_path / "data")
+
+
+def test_what_is_known_of_the_archives() -> None:
+    for archive in ARCHIVES.values():
+        assert len(bytes.fromhex(archive.sha256)) == 32
+        assert all(
+            size % {"y": 1, "X": 27648}.get(name[-5], 3073) == 0 for name, size in archive.sizes.items()
+        )
+    assert set(ARCHIVES["cifar10"].sizes) == {Path(name).name for name in cifar_files()}
+    assert set(ARCHIVES["stl10"].sizes) == {Path(name).name for name in stl_files()}

@@ -117,6 +117,10 @@ def test_a_pixel_that_is_none_is_refused(value: float) -> None:
         ),
         (torch.zeros(2, 3, 4, 4), {"mean": torch.zeros(1)}, r"mean must have shape \(3,\), got \(1,\)"),
         (torch.zeros(2, 3, 4, 4), {"std": torch.zeros(())}, r"std must have shape \(3,\), got \(\)"),
+        (torch.zeros(2, 1, 4, 4), {"std": torch.zeros(1)}, r"std must be finite and positive, got \[0.0\]"),
+        (torch.zeros(2, 1, 4, 4), {"std": torch.tensor([math.nan])}, "std must be finite and positive"),
+        (torch.zeros(2, 1, 4, 4), {"std": torch.tensor([math.inf])}, "std must be finite and positive"),
+        (torch.zeros(2, 1, 4, 4), {"mean": torch.tensor([math.nan])}, "mean must be finite, got NaN"),
     ],
 )
 def test_sets_that_do_not_fit(images: torch.Tensor, changes: dict[str, torch.Tensor], message: str) -> None:

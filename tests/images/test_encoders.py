@@ -68,6 +68,23 @@ def test_a_residual_network_computes_what_the_paper_says(generator: torch.Genera
     assert torch.allclose(net(images), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_kernels_are_drawn_by_he_or_as_torch_does(batch_norm: bool) -> None:
+    for init, variance in (
+        ("he", lambda k: 2 / k[:, 0].numel()),
+        ("torch", lambda k: 1 / (3 * k[0].numel())),
+    ):
+        with drawing_from(torch.Generator().manual_seed(3)):
+            net = ResNet((1, 1), width=32, batch_norm=batch_norm, init=init)
+        kernels = [m.weight.detach() for m in net.modules() if isinstance(m, nn.Conv2d)]
+        for kernel in kernels:
+            noise = (3 / kernel.numel()) ** 0.5
+            assert abs(kernel.var() / variance(kernel) - 1) < 4 * noise
+            assert abs(kernel.mean()) < 4 * kernel.std() / kernel.numel() ** 0.5
+        kurtosis = (kernels[-2].flatten() / kernels[-2].std()).pow(4).mean()
+        assert kurtosis == pytest.approx({"he": 3.0, "torch": 1.8}[init], rel=0.1)
+
+
 def test_stems_shrink_the_image_as_they_should() -> None:
     images = torch.rand(1, 3, 64, 64)
     assert ResNet((1,), "cifar", width=4).stem(images).shape == (1, 4, 64, 64)
@@ -141,6 +158,7 @@ def test_weights_depend_on_the_generator() -> None:
         (lambda: ResNet(()), "blocks must list at least one stage, got none"),
         (lambda: ResNet((2, 0)), r"blocks\[1\] must be at least 1, got 0"),
         (lambda: ResNet(stem="tiny"), "stem must be one of cifar, imagenet, got 'tiny'"),
+        (lambda: ResNet(init="glorot"), "init must be one of he, torch, got 'glorot'"),
         (lambda: ResNet(width=1.5), "width must be an integer, got 1.5"),
         (lambda: ResNet((1,), width=4, classes=0), "classes must be at least 1, got 0"),
         (lambda: Projector(4, 0, 4), "hidden must be at least 1, got 0"),

@@ -19,6 +19,7 @@ from ssl_theory.images.evaluation import (
     evaluate,
     features,
     knn_accuracy,
+    retrieval_accuracy,
     uniformity,
     variances,
 )
@@ -89,6 +90,19 @@ def test_alignment_and_uniformity_by_their_definitions(seed: int) -> None:
     assert uniformity(torch.ones(4, 3)) == pytest.approx(0.0)
 
 
+def test_retrieval_finds_the_object_not_its_class() -> None:
+    g = torch.Generator().manual_seed(0)
+    first = torch.randn(50, 8, generator=g)
+    second = 3 * first + 0.1 * torch.randn(50, 8, generator=g)
+    assert retrieval_accuracy(first, second) == 1.0
+    assert retrieval_accuracy(first, second.roll(1, 0)) == 0.0
+    crossed = second.clone()
+    crossed[:10] = second[:10].flip(0)
+    assert retrieval_accuracy(first, crossed) == pytest.approx(0.8)
+    alike = torch.ones(50, 8)
+    assert retrieval_accuracy(alike, alike) == pytest.approx(1 / 50)  # collapse
+
+
 @given(st.integers(1, 5), st.integers(0, 2**31))
 def test_effective_rank_counts_equal_directions(rank: int, seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
@@ -154,7 +168,19 @@ def test_evaluation_of_pixels() -> None:
         (lambda x, y: LinearProbe(x.long(), y), TypeError, "features must be float32 or float64"),
         (lambda x, y: knn_accuracy(x, y, x, y, 99), ValueError, "neighbours must be from 1 to 4, got 99"),
         (lambda x, y: uniformity(x, 0.0), ValueError, "t must be finite and greater than 0"),
-        (lambda x, y: uniformity(x[:1]), ValueError, "at least two images, got 1"),
+        (lambda x, y: uniformity(x[:1]), ValueError, "features must hold at least two images, got 1"),
+        (lambda x, y: uniformity(None), TypeError, "features must be a torch tensor, got NoneType"),
+        (lambda x, y: uniformity(x[0]), ValueError, r"features must have 2 dimensions \(N, n\)"),
+        (lambda x, y: uniformity(x * math.nan), ValueError, "features must be finite"),
+        (lambda x, y: effective_rank(x.long()), TypeError, "features must be float32 or float64"),
+        (lambda x, y: effective_rank(x[0]), ValueError, r"features must have 2 dimensions \(N, n\)"),
+        (lambda x, y: effective_rank(x[:1]), ValueError, "features must hold at least two images, got 1"),
+        (lambda x, y: effective_rank(x * math.inf), ValueError, "features must be finite"),
+        (lambda x, y: alignment(x, x[:3]), ValueError, r"first and second must share a shape \(N, n\)"),
+        (lambda x, y: alignment(x.numpy(), x), TypeError, "first must be a torch tensor, got ndarray"),
+        (lambda x, y: alignment(x, x.double()), TypeError, "second must have the dtype of first"),
+        (lambda x, y: alignment(x[:0], x[:0]), ValueError, "first must hold at least two images, got 0"),
+        (lambda x, y: retrieval_accuracy(x, x * math.nan), ValueError, "second must be finite"),
         (lambda x, y: variances(x[None]), ValueError, r"two views of two objects, got \(1, 4, 2\)"),
     ],
 )  # fmt: skip
