@@ -29,6 +29,12 @@ from ssl_theory.validation import (
     require_widths,
 )
 
+__all__ = [
+    "ReLUNetwork",
+    "unvec",
+    "vec",
+]
+
 
 class ReLUNetwork:
     """A deep ReLU network with a linear top layer, given by its weights.
@@ -45,6 +51,15 @@ class ReLUNetwork:
         TypeError: If a weight or bias is no float tensor, or dtypes are mixed.
         ValueError: If there is no weight, one is empty or not finite, shapes do not chain, or devices
             are mixed.
+
+    Example:
+        >>> net = ReLUNetwork([torch.tensor([[1.0], [-1.0]]), torch.tensor([[2.0, 3.0]])])
+        >>> x = torch.tensor([[5.0], [-1.0]])  # two inputs
+        >>> net(x)
+        tensor([[10.],
+                [ 3.]])
+        >>> net.connection(x, 1).squeeze(-1) @ vec(net.weights[0])  # without biases K_1ᵀ vec(W_1) = f_L
+        tensor([10.,  3.])
     """
 
     weights: tuple[Tensor, ...]

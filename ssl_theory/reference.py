@@ -10,6 +10,21 @@ import math
 from collections.abc import Callable
 from itertools import product
 
+__all__ = [
+    "between_variance",
+    "connection",
+    "covariance_operator",
+    "distance",
+    "forward",
+    "infonce_weights",
+    "jacobian",
+    "leading_operator",
+    "output",
+    "simple_weights",
+    "triplet_weights",
+    "within_variance",
+]
+
 Vector = list[float]
 Matrix = list[list[float]]
 PairWeights = Callable[[float, Vector], Vector]
@@ -60,7 +75,12 @@ def connection(weights: list[Matrix], x: Vector, layer: int) -> Matrix:
 
 
 def distance(left: Vector, right: Vector) -> float:
-    """Return r = ½‖left − right‖²."""
+    """Return r = ½‖left − right‖².
+
+    Example:
+        >>> distance([0.0, 0.0], [3.0, 4.0])
+        12.5
+    """
     return 0.5 * sum((a - b) ** 2 for a, b in zip(left, right, strict=True))
 
 
@@ -89,7 +109,7 @@ def infonce_weights(temperature: float) -> PairWeights:
     return weights
 
 
-def add_outer(total: Matrix, left: Matrix, right: Matrix, weight: float) -> None:
+def _add_outer(total: Matrix, left: Matrix, right: Matrix, weight: float) -> None:
     """Add weight·(left − right)(left − right)ᵀ to `total`, in place."""
     difference = [[a - b for a, b in zip(p, q, strict=True)] for p, q in zip(left, right, strict=True)]
     for i, row in enumerate(difference):
@@ -97,7 +117,7 @@ def add_outer(total: Matrix, left: Matrix, right: Matrix, weight: float) -> None
             total[i][j] += weight * sum(a * b for a, b in zip(row, other, strict=True))
 
 
-def mean_matrix(matrices: list[Matrix]) -> Matrix:
+def _mean_matrix(matrices: list[Matrix]) -> Matrix:
     """Return the entrywise mean."""
     count, rows, columns = len(matrices), len(matrices[0]), len(matrices[0][0])
     return [[sum(m[i][j] for m in matrices) / count for j in range(columns)] for i in range(rows)]
@@ -119,8 +139,8 @@ def covariance_operator(
                 r_pos = distance(outputs[i][a], outputs[i][b])
                 r_neg = [distance(outputs[i][a], outputs[j][c]) for j, c in others]
                 for value, (j, c) in zip(xi(r_pos, r_neg), others, strict=True):
-                    add_outer(total, connections[i][a], connections[j][c], 0.5 * value / draws)
-                    add_outer(total, connections[i][a], connections[i][b], -0.5 * value / draws)
+                    _add_outer(total, connections[i][a], connections[j][c], 0.5 * value / draws)
+                    _add_outer(total, connections[i][a], connections[i][b], -0.5 * value / draws)
     return total
 
 
@@ -129,25 +149,25 @@ def leading_operator(
 ) -> Matrix:
     """Return the leading part as its definition reads, one tuple of objects at a time."""
     objects = range(len(views))
-    means = [mean_matrix([connection(weights, x, layer) for x in views[i]]) for i in objects]
-    outputs = [mean_matrix([[output(weights, x)] for x in views[i]])[0] for i in objects]
+    means = [_mean_matrix([connection(weights, x, layer) for x in views[i]]) for i in objects]
+    outputs = [_mean_matrix([[output(weights, x)] for x in views[i]])[0] for i in objects]
     total = [[0.0] * len(means[0]) for _ in means[0]]
     draws = len(views) ** (negatives + 1)
     for i in objects:
         for others in product(objects, repeat=negatives):
             r_neg = [distance(outputs[i], outputs[j]) for j in others]
             for value, j in zip(xi(0.0, r_neg), others, strict=True):
-                add_outer(total, means[i], means[j], 0.5 * value / draws)
+                _add_outer(total, means[i], means[j], 0.5 * value / draws)
     return total
 
 
 def between_variance(weights: list[Matrix], views: list[list[Vector]], layer: int) -> Matrix:
     """Return V_x[K̄_l] = E (K̄ − EK̄)(K̄ − EK̄)ᵀ."""
-    means = [mean_matrix([connection(weights, x, layer) for x in views_of_x]) for views_of_x in views]
-    centre = mean_matrix(means)
+    means = [_mean_matrix([connection(weights, x, layer) for x in views_of_x]) for views_of_x in views]
+    centre = _mean_matrix(means)
     total = [[0.0] * len(centre) for _ in centre]
     for mean in means:
-        add_outer(total, mean, centre, 1.0 / len(means))
+        _add_outer(total, mean, centre, 1.0 / len(means))
     return total
 
 
@@ -156,8 +176,8 @@ def within_variance(weights: list[Matrix], views: list[list[Vector]], layer: int
     total: Matrix = []
     for views_of_x in views:
         connections = [connection(weights, x, layer) for x in views_of_x]
-        centre = mean_matrix(connections)
+        centre = _mean_matrix(connections)
         total = total or [[0.0] * len(centre) for _ in centre]
         for k in connections:
-            add_outer(total, k, centre, 1.0 / (len(views) * len(views_of_x)))
+            _add_outer(total, k, centre, 1.0 / (len(views) * len(views_of_x)))
     return total

@@ -21,6 +21,14 @@ from ssl_theory.validation import (
     require_real,
 )
 
+__all__ = [
+    "as_views",
+    "between_trace",
+    "cyclic_translations",
+    "gaussian_views",
+    "within_trace",
+]
+
 
 def as_views(views: Tensor) -> Float[Tensor, "N A n_0"]:
     """Return `views` itself after checking that it is a view set.

@@ -16,6 +16,15 @@ from torch import Tensor
 from ssl_theory.hltm.exact import ExactTree
 from ssl_theory.hltm.network import Trace, TreeNetwork
 
+__all__ = [
+    "LevelState",
+    "activation_covariance",
+    "child_vectors",
+    "level_state",
+    "pre_activation_gap",
+    "selectivities",
+]
+
 
 def selectivities(net: TreeNetwork, world: ExactTree, trace: Trace) -> dict[int, Float[Tensor, "S width"]]:
     """Return s_k = ½(E[f_k | z_ν=1] − E[f_k | z_ν=0]) of the neurons of every node but the root.

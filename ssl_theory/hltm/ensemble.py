@@ -12,6 +12,10 @@ from ssl_theory.hltm.model import LatentModel
 from ssl_theory.hltm.tree import CategoricalTree, LatentTree
 from ssl_theory.validation import require_integer
 
+__all__ = [
+    "TreeEnsemble",
+]
+
 
 class TreeEnsemble(LatentModel):
     """S trees of one shape; every result of a tree gains a leading dimension S.

@@ -11,6 +11,10 @@ from torch import Tensor
 from ssl_theory.hltm.model import LatentModel
 from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
 
+__all__ = [
+    "ExactTree",
+]
+
 
 class ExactTree:
     """All configurations of the leaves of binary trees, as the pixels of S networks.

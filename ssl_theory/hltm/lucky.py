@@ -19,7 +19,23 @@ from torch import Tensor
 
 from ssl_theory.validation import require_float_tensor, require_generator, require_integer, require_real
 
-MAX_TERMS = 2**17  # of the Fourier series of the exact law
+__all__ = [
+    "confidence_band",
+    "draw_gaps",
+    "exponential_bounds",
+    "gaussian_tail",
+    "kurtosis",
+    "neurons_enough",
+    "no_luck_bound",
+    "paley_zygmund",
+    "relu_mean_bounds",
+    "selectivity_bound",
+    "support_limit",
+    "tail",
+    "variance",
+]
+
+_MAX_TERMS = 2**17  # of the Fourier series of the exact law
 
 
 def draw_gaps(
@@ -151,7 +167,7 @@ def tail(child_vector: Float[Tensor, " n"], t: Float[Tensor, "*shape"]) -> Float
         t: Thresholds in standard deviations, at least 0.
 
     Returns:
-        Probabilities, float64. The terms left out add up to less than 1e-13 where `MAX_TERMS` terms do, else
+        Probabilities, float64. The terms left out add up to less than 1e-13 where 2^17 terms do, else
         to less than 2e-12 ‖a‖_∞/(the second largest |a_i|), which only three to five unequal inputs need.
 
     Raises:
@@ -184,10 +200,10 @@ def _require_vector(child_vector: Tensor) -> None:
 
 
 def _terms(alpha: Tensor) -> int:
-    """Return K with Σ_{k>K} |terms| ≤ 1e-13, or `MAX_TERMS`: m factors of φ bound them by C/(m K^m)."""
+    """Return K with Σ_{k>K} |terms| ≤ 1e-13, or `_MAX_TERMS`: m factors of φ bound them by C/(m K^m)."""
     m = torch.arange(1, len(alpha) + 1, dtype=alpha.dtype, device=alpha.device)
     constants = (alpha.sum() / (torch.pi * alpha)).log().cumsum(0) - (0.5 * torch.pi * m * 1e-13).log()
-    return math.ceil(min(MAX_TERMS, float((constants / m).min().exp())))
+    return math.ceil(min(_MAX_TERMS, float((constants / m).min().exp())))
 
 
 def _standard(child_vector: Tensor) -> Tensor:

@@ -21,6 +21,11 @@ from ssl_theory.hltm.moments import LeafMoments, leaf_moments, product_states
 from ssl_theory.hltm.topology import Topology, span
 from ssl_theory.validation import require_device, require_generator, require_integer
 
+__all__ = [
+    "LatentModel",
+    "Triples",
+]
+
 Model = TypeVar("Model", bound="LatentModel")  # typing.Self, which the annotation hook does not know
 
 

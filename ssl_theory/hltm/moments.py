@@ -12,6 +12,11 @@ from torch import Tensor
 
 from ssl_theory.hltm.topology import Topology
 
+__all__ = [
+    "MAX_CONFIGURATIONS",
+    "LeafMoments",
+]
+
 MAX_CONFIGURATIONS = 2**22
 
 

@@ -40,7 +40,12 @@ from ssl_theory.validation import (
     require_same_kind,
 )
 
-EPSILON = 1e-12  # norms below it are replaced by it where the top is normalised
+__all__ = [
+    "Trace",
+    "TreeNetwork",
+]
+
+_EPSILON = 1e-12  # norms below it are replaced by it where the top is normalised
 
 Init = Literal["uniform", "standard"]
 
@@ -349,7 +354,7 @@ class TreeNetwork(nn.Module):
         if not self.normalise:
             return eye.expand(self.seeds, *eye.shape[:2], top.shape[-1])
         norm = _norm(top).unsqueeze(1)
-        unit = torch.where(norm > EPSILON, trace.output.unsqueeze(2), 0.0)
+        unit = torch.where(norm > _EPSILON, trace.output.unsqueeze(2), 0.0)
         jacobian: Tensor = (eye - unit * unit.transpose(1, 2)) / norm
         return jacobian
 
@@ -368,8 +373,8 @@ class TreeNetwork(nn.Module):
 
 
 def _norm(values: Tensor) -> Tensor:
-    """Return Euclidean norms along dimension 1, at least `EPSILON`; vector_norm is slow there."""
-    return values.square().sum(1, keepdim=True).clamp_min(EPSILON**2).sqrt()
+    """Return Euclidean norms along dimension 1, at least `_EPSILON`; vector_norm is slow there."""
+    return values.square().sum(1, keepdim=True).clamp_min(_EPSILON**2).sqrt()
 
 
 def _topology(tree: LatentModel | Topology | Sequence[int]) -> Topology:

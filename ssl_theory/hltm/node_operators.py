@@ -21,6 +21,12 @@ from ssl_theory.hltm.network import TreeNetwork
 from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
 from ssl_theory.validation import require_integer
 
+__all__ = [
+    "NodeOperators",
+    "node_operators",
+    "sample_contrast",
+]
+
 _SIMPLE = SimpleContrastive()
 
 

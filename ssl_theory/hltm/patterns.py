@@ -11,9 +11,11 @@ from torch import Tensor
 
 from ssl_theory.hltm.wiring import Level
 
-MOST = 8  # pixels whose pattern fits a byte
+__all__: list[str] = []
+
+_MOST = 8  # pixels whose pattern fits a byte
 # Below these, looking patterns up costs what it saves.
-SHARED_BY = 8  # columns to a pattern
+_SHARED_BY = 8  # columns to a pattern
 VALUES = 2**18  # of neurons of a level
 
 
@@ -34,7 +36,7 @@ def pattern_level(levels: Sequence[Level], seeds: int, leaves: int, batch: int) 
     if alike and all(level.leaf_rows == slice(0, 0) for level in levels[:-1]):
         for index, level in enumerate(levels[1:]):
             below = leaves // len(level.nodes)
-            if below <= MOST and SHARED_BY * 2**below <= batch:
+            if below <= _MOST and _SHARED_BY * 2**below <= batch:
                 values = seeds * len(level.nodes) * level.width * batch
                 return (index, below) if values >= VALUES else (0, 0)
     return 0, 0

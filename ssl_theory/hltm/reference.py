@@ -12,6 +12,20 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import product
 
+__all__ = [
+    "belief",
+    "conditional_expectation",
+    "configurations",
+    "descends",
+    "expectation",
+    "leaves",
+    "leaves_below",
+    "probability",
+    "symmetric_laws",
+    "tree_network",
+    "uniform_sum_tail",
+]
+
 Law = list[list[float]]
 Configuration = tuple[int, ...]
 Function = Callable[[Configuration], float]

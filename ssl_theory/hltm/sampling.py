@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ssl_theory.hltm.topology import Topology, span
 
+__all__: list[str] = []
+
 WORD = 2**16
 
 

@@ -11,7 +11,11 @@ from torch import Tensor
 
 from ssl_theory.validation import require_integer
 
-MAX_NODES = 2**24
+__all__ = [
+    "Topology",
+]
+
+_MAX_NODES = 2**24
 
 
 class Generation(NamedTuple):
@@ -154,9 +158,9 @@ def regular_size(depth: int, branching: int) -> tuple[int, int]:
     """
     depth = require_integer("depth", depth, 0)
     branching = require_integer("branching", branching, 1)
-    if depth > MAX_NODES or branching ** min(depth, MAX_NODES.bit_length()) > MAX_NODES:
+    if depth > _MAX_NODES or branching ** min(depth, _MAX_NODES.bit_length()) > _MAX_NODES:
         raise ValueError(
-            f"depth and branching must give at most {MAX_NODES} nodes, got {branching}^{depth} leaves"
+            f"depth and branching must give at most {_MAX_NODES} nodes, got {branching}^{depth} leaves"
         )
     inner = depth if branching == 1 else (branching**depth - 1) // (branching - 1)
     return inner + branching**depth, inner

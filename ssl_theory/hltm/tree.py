@@ -15,7 +15,12 @@ from ssl_theory.hltm.model import LatentModel
 from ssl_theory.hltm.topology import Topology
 from ssl_theory.validation import require_generator, require_integer, require_real
 
-ROUNDING = 1e-6  # a law may miss its sum by what float32 loses; it is then divided by its sum
+__all__ = [
+    "CategoricalTree",
+    "LatentTree",
+]
+
+_ROUNDING = 1e-6  # a law may miss its sum by what float32 loses; it is then divided by its sum
 
 
 class CategoricalTree(LatentModel):
@@ -200,7 +205,7 @@ def _laws(name: str, value: object, ndim: int) -> Tensor:
     if not bool((laws >= 0.0).all()):
         raise ValueError(f"{name} must hold probabilities, got negative or NaN entries")
     sums = laws.sum(-1, keepdim=True)
-    if not bool(((sums - 1.0).abs() <= ROUNDING).all()):
+    if not bool(((sums - 1.0).abs() <= _ROUNDING).all()):
         worst = float(sums.flatten()[(sums - 1.0).abs().argmax()])
         raise ValueError(f"{name} must sum to 1 along its rows, got a sum of {worst:g}")
     return laws / sums

@@ -9,6 +9,8 @@ from functools import cached_property
 from ssl_theory.hltm.topology import Topology, span
 from ssl_theory.validation import require_integer
 
+__all__: list[str] = []
+
 
 @dataclass(frozen=True)
 class Level:

@@ -20,6 +20,14 @@ from torch.nn import functional as F
 
 from ssl_theory.validation import require_float_tensor, require_rank, require_real, require_same_kind
 
+__all__ = [
+    "ContrastiveLoss",
+    "InfoNCE",
+    "SimpleContrastive",
+    "SoftTriplet",
+    "half_squared_distances",
+]
+
 _ROOM = 2**22  # numbers in a block of differences
 
 

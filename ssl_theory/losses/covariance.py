@@ -17,6 +17,11 @@ from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distance
 from ssl_theory.losses.weights import leading_weights
 from ssl_theory.validation import require_float_tensor, require_same_kind
 
+__all__ = [
+    "covariance_loss",
+    "two_view_covariance_loss",
+]
+
 
 def covariance_loss(
     outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss, negatives: int = 1

@@ -11,7 +11,13 @@ from torch import Tensor
 from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances, require_loss
 from ssl_theory.validation import require_float_tensor, require_integer, require_rank
 
-MAX_EVALUATIONS = 2**29
+__all__ = [
+    "leading_weights",
+    "mean_loss",
+    "mean_pair_weights",
+]
+
+_MAX_EVALUATIONS = 2**29
 _CHUNK = 2**21
 
 
@@ -60,8 +66,8 @@ def mean_loss(
     require_float_tensor("outputs", outputs)
     require_rank("outputs", outputs, 3, "(N objects, A augmentations, n_L)")
     r_pos, r_neg = view_distances(outputs)
-    tuples = negative_tuples(r_pos, r_neg, negatives)
-    sums = [loss(pos, neg).sum() for _, pos, neg in enumerate_losses(r_pos, r_neg, tuples)]
+    tuples = _negative_tuples(r_pos, r_neg, negatives)
+    sums = [loss(pos, neg).sum() for _, pos, neg in _enumerate_losses(r_pos, r_neg, tuples)]
     return torch.stack(sums).sum() / (r_pos.numel() * tuples.shape[0])
 
 
@@ -86,8 +92,8 @@ def mean_pair_weights(
     """
     require_loss(loss)
     pos, neg = torch.zeros_like(r_pos), torch.zeros_like(r_neg)
-    tuples = negative_tuples(r_pos, r_neg, negatives)
-    for anchors, flat_pos, flat_neg in enumerate_losses(r_pos, r_neg, tuples):
+    tuples = _negative_tuples(r_pos, r_neg, negatives)
+    for anchors, flat_pos, flat_neg in _enumerate_losses(r_pos, r_neg, tuples):
         xi = loss.pair_weights(flat_pos, flat_neg).reshape(-1, r_pos.shape[1], *tuples.shape)
         pos[anchors] = xi.sum((-1, -2))
         for k in range(tuples.shape[1]):
@@ -96,7 +102,7 @@ def mean_pair_weights(
     return pos / count, neg / count
 
 
-def negative_tuples(r_pos: Tensor, r_neg: Tensor, negatives: int) -> Tensor:
+def _negative_tuples(r_pos: Tensor, r_neg: Tensor, negatives: int) -> Tensor:
     """Return all tuples of H indices into Q negatives, shape (Q^H, H).
 
     Raises:
@@ -105,16 +111,16 @@ def negative_tuples(r_pos: Tensor, r_neg: Tensor, negatives: int) -> Tensor:
     """
     negatives = require_integer("negatives", negatives, 1)
     evaluations = r_pos.numel() * r_neg.shape[1] ** negatives * negatives
-    if evaluations > MAX_EVALUATIONS:
+    if evaluations > _MAX_EVALUATIONS:
         raise ValueError(
             f"negatives = {negatives} would take {evaluations:.1e} evaluations of the loss, more than "
-            f"{MAX_EVALUATIONS:.1e}: use fewer negatives, objects or views"
+            f"{_MAX_EVALUATIONS:.1e}: use fewer negatives, objects or views"
         )
     choices = torch.arange(r_neg.shape[1], device=r_neg.device)
     return torch.cartesian_prod(*[choices] * negatives).reshape(-1, negatives)
 
 
-def enumerate_losses(r_pos: Tensor, r_neg: Tensor, tuples: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def _enumerate_losses(r_pos: Tensor, r_neg: Tensor, tuples: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Yield all (anchor, positive, negatives), in chunks of anchors, flattened for a loss.
 
     Args:

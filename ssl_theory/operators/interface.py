@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,7 +42,6 @@ __all__ = [
 
 MEMORY_LIMIT = 2**30
 
-Network: TypeAlias = ReLUNetwork | nn.Module
 Views = Shaped[Tensor, "N A *input"]
 Square = Float[Tensor, "D D"]
 
@@ -186,7 +185,7 @@ class WeightOperator:
 
 
 def operator(
-    net: Network,
+    net: ReLUNetwork | nn.Module,
     views: Views,
     layer: int | str,
     *,
@@ -264,7 +263,11 @@ def operator(
 
 
 def covariance_operator(
-    net: Network, views: Views, layer: int | str, loss: ContrastiveLoss = _SIMPLE, negatives: int = 1
+    net: ReLUNetwork | nn.Module,
+    views: Views,
+    layer: int | str,
+    loss: ContrastiveLoss = _SIMPLE,
+    negatives: int = 1,
 ) -> Square:
     """Return the exact operator OP_l = ½ Σ_k E[ξ_k ((K1−K-_k)(K1−K-_k)ᵀ − (K1−K+)(K1−K+)ᵀ)].
 
@@ -290,7 +293,11 @@ def covariance_operator(
 
 
 def leading_operator(
-    net: Network, views: Views, layer: int | str, loss: ContrastiveLoss = _SIMPLE, negatives: int = 1
+    net: ReLUNetwork | nn.Module,
+    views: Views,
+    layer: int | str,
+    loss: ContrastiveLoss = _SIMPLE,
+    negatives: int = 1,
 ) -> Square:
     """Return the leading part ½ Σ_k E[ξ̄_k (K̄(x)−K̄(x'_k))(K̄(x)−K̄(x'_k))ᵀ], ξ̄ at r+ = 0 and r- = r̄.
 
@@ -300,25 +307,29 @@ def leading_operator(
 
 
 def residue(
-    net: Network, views: Views, layer: int | str, loss: ContrastiveLoss = _SIMPLE, negatives: int = 1
+    net: ReLUNetwork | nn.Module,
+    views: Views,
+    layer: int | str,
+    loss: ContrastiveLoss = _SIMPLE,
+    negatives: int = 1,
 ) -> Square:
     """Return θ_l, the exact operator minus its leading part; arguments as in `covariance_operator`."""
     exact = covariance_operator(net, views, layer, loss, negatives)
     return exact - leading_operator(net, views, layer, loss, negatives)
 
 
-def between_variance(net: Network, views: Views, layer: int | str) -> Square:
+def between_variance(net: ReLUNetwork | nn.Module, views: Views, layer: int | str) -> Square:
     """Return V_x[K̄_l], the variance between objects; arguments as in `covariance_operator`."""
     return _dense(net, views, layer, "between")
 
 
-def within_variance(net: Network, views: Views, layer: int | str) -> Square:
+def within_variance(net: ReLUNetwork | nn.Module, views: Views, layer: int | str) -> Square:
     """Return E_x V_aug[K_l | x], the mean variance within objects; arguments as in `covariance_operator`."""
     return _dense(net, views, layer, "within")
 
 
 def expected_loss(
-    net: Network, views: Views, loss: ContrastiveLoss = _SIMPLE, negatives: int = 1
+    net: ReLUNetwork | nn.Module, views: Views, loss: ContrastiveLoss = _SIMPLE, negatives: int = 1
 ) -> Float[Tensor, ""]:
     """Return E[L(r+, r-_1 … r-_H)] over all objects and views, differentiable in the weights of `net`.
 
@@ -342,7 +353,9 @@ def expected_loss(
     return mean_loss(net(views.flatten(0, 1)).reshape(*views.shape[:2], -1), loss, negatives)
 
 
-def _derivative(net: Network, flat: Tensor, layer: int | str, mode: Mode, memory_limit: int) -> Derivative:
+def _derivative(
+    net: ReLUNetwork | nn.Module, flat: Tensor, layer: int | str, mode: Mode, memory_limit: int
+) -> Derivative:
     if isinstance(net, ReLUNetwork):
         layer = require_integer("layer", layer, 1, net.depth)
         return _NetworkDerivative.at(net, flat, layer, memory_limit)
@@ -350,7 +363,7 @@ def _derivative(net: Network, flat: Tensor, layer: int | str, mode: Mode, memory
 
 
 def _dense(
-    net: Network,
+    net: ReLUNetwork | nn.Module,
     views: Tensor,
     layer: int | str,
     part: Part,
@@ -382,7 +395,7 @@ def _product(derivative: Derivative, form: PairForm, grid: torch.Size, vectors: 
 
 
 def _gram_of(
-    net: Network, derivative: Derivative, form: PairForm, views: Tensor, layer: int | str
+    net: ReLUNetwork | nn.Module, derivative: Derivative, form: PairForm, views: Tensor, layer: int | str
 ) -> spectra._Gram:
     points = views if form.over_objects else views.flatten(0, 1).unsqueeze(1)
     if isinstance(net, ReLUNetwork):
@@ -393,7 +406,7 @@ def _gram_of(
     return spectra._Gram(len(points), derivative.outputs.shape[1], matrix, form)
 
 
-def _checked(net: Network, views: Tensor) -> Tensor:
+def _checked(net: ReLUNetwork | nn.Module, views: Tensor) -> Tensor:
     """Return the views if they are a view set for the network."""
     if isinstance(net, ReLUNetwork):
         return as_views(views)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_theory.losses import ContrastiveLoss, SimpleContrastive
 from ssl_theory.losses.weights import mean_loss
 from ssl_theory.networks import ReLUNetwork, vec
 from ssl_theory.operators.interface import (
     MEMORY_LIMIT,
-    Network,
     WeightOperator,
     _checked,
     _derivative,
@@ -44,8 +43,8 @@ def overlap(change: Float[Tensor, "n_l n_k"], basis: Float[Tensor, "k n_l n_k"])
         ValueError: If the shapes do not fit.
 
     Example:
-        >>> overlap(torch.tensor([[3.0, 4.0]]), torch.tensor([[[1.0, 0.0]]]))
-        0.36...
+        >>> round(overlap(torch.tensor([[3.0, 4.0]]), torch.tensor([[[1.0, 0.0]]])), 4)
+        0.36
     """
     require_float_tensor("change", change)
     require_float_tensor("basis", basis)
@@ -105,7 +104,7 @@ class Explained:
 
 
 def explained_update(
-    net: Network,
+    net: ReLUNetwork | nn.Module,
     views: Shaped[Tensor, "N A *input"],
     layers: Iterable[int | str] | None = None,
     *,

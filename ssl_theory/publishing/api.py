@@ -70,7 +70,7 @@ ROOMS = (
         "checks",
         "Checks",
         "Theorems as data, the record of every check, and the slow programs that checks compare with.",
-        ("checks", "reference"),
+        ("checks", "chapter", "theorems", "reference"),
     ),
     Room(
         "figures",
@@ -141,7 +141,8 @@ def public() -> dict[tuple[str, str], str]:
                 found.setdefault(where, f"{module.name}.{name}")
     for module in modules().values():
         for name in module.defined:
-            found.setdefault((module.name, name), f"{module.name}.{name}")
+            if module.exported is None or name in module.exported:
+                found.setdefault((module.name, name), f"{module.name}.{name}")
     return found
 
 

@@ -72,7 +72,10 @@ def _default(value: Any) -> Any:
 
 
 def _escape(app: Sphinx, what: str, name: str, subject: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = [plain(line) for line in lines]
+    code = False
+    for place, line in enumerate(lines):
+        code = line.lstrip().startswith(">>>") or (code and bool(line.strip()))  # up to an empty line
+        lines[place] = line if code else plain(line)
 
 
 def _sign(

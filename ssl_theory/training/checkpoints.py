@@ -16,6 +16,10 @@ from typing import IO, Any
 
 import torch
 
+__all__ = [
+    "CheckpointError",
+]
+
 KIND = "ssl-theory checkpoint 1"
 
 State = dict[str, Any]

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ssl_theory.training.checkpoints import random_state, restore_random_state
 
-WARM_UP = 3  # calls before recording, in which libraries make their plans and workspaces
+__all__: list[str] = []
+
+_WARM_UP = 3  # calls before recording, in which libraries make their plans and workspaces
 
 
 def record(
@@ -34,7 +36,7 @@ def record(
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
+            for _ in range(_WARM_UP):
                 work()
         torch.cuda.current_stream().wait_stream(side)
         restore_random_state(before, generators)

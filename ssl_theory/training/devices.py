@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import torch
 
+__all__ = [
+    "resolve_device",
+]
+
 
 def resolve_device(name: str = "auto") -> torch.device:
     """Return the device of that name.

@@ -18,6 +18,15 @@ from torch import Tensor
 
 from ssl_theory.training.devices import resolve_device
 
+__all__ = [
+    "all_gather_object",
+    "gather",
+    "process_group",
+    "rank",
+    "share",
+    "world_size",
+]
+
 T = TypeVar("T")
 
 

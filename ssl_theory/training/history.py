@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+__all__: list[str] = []
+
 Row = dict[str, float | int | str | bool | None]
 
 

@@ -118,6 +118,13 @@ def fit(
         CheckpointError: If the checkpoint is damaged or belongs to another run.
         OSError: If the checkpoint cannot be written; found out before the first step.
         KeyboardInterrupt: On Ctrl-C, after saving.
+
+    Example:
+        >>> model = nn.ParameterList([torch.tensor([8.0])])
+        >>> halve = partial(torch.optim.SGD, lr=0.5)
+        >>> history = fit(model, lambda step: 0.5 * model[0].square().sum(), steps=3, optimizer=halve)
+        >>> history["loss"].tolist()  # before each update, from the second row on
+        [nan, 32.0, 8.0, 2.0]
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch module, got {type(model).__name__}")

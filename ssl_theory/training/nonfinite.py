@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 from ssl_theory.validation import require_integer
 
+__all__ = [
+    "NonFiniteError",
+]
+
 
 class NonFiniteError(ArithmeticError):
     """Training met a loss, a gradient or a weight that is NaN or infinite.

@@ -73,6 +73,12 @@ def test_names_are_found_by_import_and_as_attributes_of_modules() -> None:
     }
 
 
+def test_examples_are_shown_as_they_are() -> None:
+    lines = ["A *b*.", "", ">>> a ** b | c_", "a * b", "", "And *c*."]
+    docstrings._escape(None, "", "", None, None, lines)  # type: ignore[arg-type]
+    assert lines == [r"A \*b\*.", "", ">>> a ** b | c_", "a * b", "", r"And \*c\*."]
+
+
 def test_plain_text_is_not_read_as_markup() -> None:
     assert docstrings.plain("|x| and K_l*, f_ but r_neg_k; `a*b` and ``c_``") == (
         r"\|x\| and K_l\*, f\_ but r_neg_k; `a*b` and ``c_``"
@@ -85,7 +91,9 @@ def test_signatures_read_as_in_the_source() -> None:
     from ssl_theory.operators import covariance_operator
 
     arguments, result = docstrings.signature(covariance_operator) or ("", "")
-    assert arguments.startswith('(net: ReLUNetwork, views: Float[Tensor, "N A n_0"], layer: int, loss:')
+    assert arguments.startswith(
+        '(net: ReLUNetwork | nn.Module, views: Shaped[Tensor, "N A *input"], layer: int | str, loss:'
+    )
     assert arguments.endswith("= SimpleContrastive(), negatives: int = 1)")
     assert result == 'Float[Tensor, "D D"]'
     assert docstrings.signature(SoftTriplet) == ("(temperature: float, margin: float = 0.0)", "")
