@@ -73,6 +73,7 @@ def test_names_are_found_by_import_and_as_attributes_of_modules() -> None:
     }
 
 
+@pytest.mark.bad_input
 def test_examples_are_shown_as_they_are() -> None:
     lines = ["A *b*.", "", ">>> a ** b | c_", "a * b", "", "And *c*."]
     docstrings._escape(None, "", "", None, None, lines)  # type: ignore[arg-type]
