@@ -261,13 +261,14 @@ def test_a_port_that_is_none(capsys: pytest.CaptureFixture[str], port: str, why:
 
 
 def test_an_interrupt_is_answered_before_anything_is_imported() -> None:
-    """Nothing but the parser of arguments is loaded when `main` begins to listen for Ctrl-C."""
+    """Nothing is loaded when `main` begins to listen for Ctrl-C."""
     script = (
         "import sys; old = {*sys.modules}; import ssl_theory.publishing.cli; print(*{*sys.modules} - old)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     own = {name for name in done.stdout.split() if name.startswith("ssl_theory")}
     assert own == {"ssl_theory", "ssl_theory.publishing", "ssl_theory.publishing.cli"}
+    assert "argparse" not in done.stdout.split()
 
 
 @pytest.mark.parametrize(

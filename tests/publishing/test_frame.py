@@ -10,7 +10,7 @@ import pytest
 from ssl_theory.checks import MIME
 from ssl_theory.publishing import frame, notebooks
 from ssl_theory.publishing.catalogue import find_book
-from ssl_theory.publishing.cli import _parser
+from ssl_theory.publishing.commands import _parser
 from ssl_theory.publishing.parameters import parse
 from ssl_theory.publishing.repository import Repository
 from ssl_theory.theorems import claims, theorems
