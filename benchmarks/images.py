@@ -22,7 +22,6 @@ from ssl_theory.images import (
     ConvEncoder,
     DigitViews,
     Projector,
-    ResNet,
     SimCLRViews,
     View,
     load_images,
@@ -30,19 +29,9 @@ from ssl_theory.images import (
 )
 from ssl_theory.losses import nt_xent
 
-BATCH, TEMPERATURE, GPU_BATCH = 256, 0.5, 1024
+BATCH, TEMPERATURE = 256, 0.5
 Report = dict[str, Any]
-
-
-def timed(work: Callable[[], object], device: torch.device, repeats: int = 7) -> float:
-    """Return the shortest time of some work, the device's queue included."""
-
-    def finished() -> None:
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return seconds(finished, repeats)
+Loss = Callable[[Tensor, Tensor, float], Tensor]
 
 
 class Step:
@@ -50,22 +39,20 @@ class Step:
 
     def __init__(
         self,
-        encoder: ConvEncoder | ResNet,
+        encoder: ConvEncoder,
         head: tuple[int, int],
         view: View,
         images: Tensor,
         *,
-        bfloat16: bool = False,
         channels_last: bool = False,
         compiled: bool = False,
     ) -> None:
         self.images, self.view, self.generator = images, view, torch.Generator().manual_seed(0)
-        self.model = nn.Sequential(encoder, Projector(encoder.features, *head)).to(images.device)
+        self.model = nn.Sequential(encoder, Projector(encoder.features, *head))
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.forward = torch.compile(self.model) if compiled else self.model
         self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3)
-        self.autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16)
         self.views = self.augment()
 
     def augment(self) -> Tensor:
@@ -73,10 +60,7 @@ class Step:
 
     def train(self, views: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        with self.autocast:
-            first, second = self.forward(views).chunk(2)
-            loss = nt_xent(first.float(), second.float(), TEMPERATURE)
-        loss.backward()
+        nt_xent(*self.forward(views).chunk(2), TEMPERATURE).backward()
         self.optimizer.step()
 
     def encode(self) -> None:
@@ -142,12 +126,12 @@ def plain_step(images: Tensor, view: plain.ImageView, model: nn.Module, batch: i
         for _ in range(some):
             plain.train_step(model, optimizer, next(stream), TEMPERATURE)
 
-    return timed(steps, next(model.parameters()).device, 5) / some
+    return seconds(steps, 5) / some
 
 
 def digits() -> Report:
     """Return images per second of a step on digits, against the plain loop."""
-    data, cpu = load_images("digits"), torch.device("cpu")
+    data = load_images("digits")
     slow = {
         workers: plain_step(data.images, plain.place_digit, plain.small_encoder(), BATCH, workers)
         for workers in (0, workers_here())
@@ -165,7 +149,7 @@ def digits() -> Report:
         start = time.perf_counter()
         step()
         first = time.perf_counter() - start
-        whole, encoding = timed(step, cpu, 15), timed(step.encode, cpu, 15)
+        whole, encoding = seconds(step, 15), seconds(step.encode, 15)
         if "compiled" in options:
             report[f"digits, {name}: seconds to compile"] = first - whole
         report |= {
@@ -177,93 +161,65 @@ def digits() -> Report:
 
 
 def cost_of_nt_xent() -> Report:
-    """Return time and memory of loss and gradient, against the textbook's formula.
+    """Return time, memory and accuracy of loss and gradient, against plain cross-entropy and lightly's.
 
     Memory is the process's peak, so the smaller user comes first.
     """
     report: Report = {}
     size, width = 2048, 128
     outputs = torch.randn(2, size, width, requires_grad=True)
-    nt_xent(*outputs[:, :8], TEMPERATURE).backward()
-    plain.nt_xent(*outputs[:, :8], TEMPERATURE).backward()
+    others = {", plain cross-entropy": plain.nt_xent, **lightlys()}
+    for loss in (nt_xent, *others.values()):
+        loss(*outputs[:, :8], TEMPERATURE).backward()
     matrix = (2 * size) ** 2 * 4
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    for name, loss in (("", nt_xent), (", baseline", plain.nt_xent)):
+    for name, loss in {"": nt_xent, **others}.items():
         loss(*outputs, TEMPERATURE).backward()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         report[f"NT-Xent of {size} pairs: peak memory in matrices of (2N)²{name}"] = (peak - before) / matrix
-    sizes = [256, 512, 1024, 2048]
-    for name, loss in (("", nt_xent), (", baseline", plain.nt_xent)):
-        times = [
-            seconds(lambda n=n, loss=loss: loss(*outputs[:, :n], TEMPERATURE).backward(), 5) for n in sizes
-        ]
-        report[f"NT-Xent: milliseconds at {sizes[-1]} pairs{name}"] = 1e3 * times[-1]
-        report[f"NT-Xent: exponent in the number of pairs{name} (2)"] = exponent(sizes, times)
-    return report
-
-
-def resnet(device: torch.device, batch: int = GPU_BATCH, blocks: tuple[int, ...] = (2, 2, 2, 2)) -> Report:
-    """Return what a step of ResNet-18 on 32 × 32 costs in bfloat16, against its convolutions alone."""
-    images = torch.randint(256, (batch, 3, 32, 32), dtype=torch.uint8, device=device)
-    view = SimCLRViews(*torch.full((2, 3), 0.45, device=device))
-    options = {"bfloat16": True, "channels_last": True, "compiled": device.type == "cuda"}
-    step = Step(ResNet(blocks), (512, 128), view, images, **options)
-    start = time.perf_counter()
-    step()
-    first = time.perf_counter() - start
-    whole, encoding = timed(step, device), timed(step.encode, device)
-    augmenting, alone = timed(step.augment, device), convolutions(step.model, step.views, device)
-    baseline = plain.resnet(blocks).to(device)
-    slow = min(
-        plain_step(images.cpu(), plain.simclr, baseline, batch, workers) for workers in (0, workers_here())
-    )
-    return {
-        "ResNet-18: images per second, baseline": batch / slow,
-        "ResNet-18: images per second": batch / whole,
-        "ResNet-18: whole step, ratio (5)": slow / whole,
-        "ResNet-18: seconds to compile": first - whole,
-        "ResNet-18: share of its convolutions alone in the step without augmentation (0.4)": alone / encoding,
-        "ResNet-18: share of the augmentation in the step (at most 0.15)": augmenting / whole,
+    sizes = [64, 256, 512, 1024, 2048]
+    times = {
+        name: [seconds(lambda n=n, f=loss: f(*outputs[:, :n], TEMPERATURE).backward(), 5) for n in sizes]
+        for name, loss in {"": nt_xent, **others}.items()
     }
+    report[f"NT-Xent: milliseconds at {sizes[-1]} pairs"] = 1e3 * times[""][-1]
+    report["NT-Xent: exponent in the number of pairs (2)"] = exponent(sizes[1:], times[""][1:])
+    for name in others:
+        for n, own, other in zip(sizes, times[""], times[name], strict=True):
+            report[f"NT-Xent of {n} pairs: times as fast{name}"] = other / own
+    return report | accuracy_of_nt_xent(others)
 
 
-def convolutions(model: nn.Module, views: Tensor, device: torch.device) -> float:
-    """Return the time of a model's convolutions, forward and backward, each by itself in bfloat16."""
-    inputs: list[tuple[nn.Conv2d, Tensor]] = []
-    handles = [
-        layer.register_forward_hook(lambda layer, given, _: inputs.append((layer, given[0].detach())))
-        for layer in model.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        model(views)
-    for handle in handles:
-        handle.remove()
-    return sum(timed(one_convolution(layer, x, i > 0), device) for i, (layer, x) in enumerate(inputs))
+def lightlys() -> dict[str, Loss]:
+    """Return lightly's own loss if it is installed, else the form in which it is published."""
+    try:
+        from lightly.loss import NTXentLoss
+    except ImportError:
+        return {", lightly's form": plain.blocked_nt_xent}
+    return {", lightly": lambda first, second, temperature: NTXentLoss(temperature)(first, second)}
 
 
-def one_convolution(layer: nn.Conv2d, given: Tensor, below: bool) -> Callable[[], object]:
-    """Return the work of one convolution in bfloat16; `below` if the gradient is passed on downwards."""
-    x, kernel = (
-        tensor.detach().to(torch.bfloat16, memory_format=torch.channels_last)
-        for tensor in (given, layer.weight)
-    )
-    wanted = [kernel.requires_grad_(), *([x.requires_grad_()] if below else [])]
+def accuracy_of_nt_xent(others: dict[str, Loss]) -> Report:
+    """Return the error of the gradient in float32 where positives are confident."""
+    g = torch.Generator().manual_seed(0)
+    first = nn.functional.normalize(torch.randn(64, 128, generator=g), dim=1)
+    outputs = torch.stack([first, first + 0.02 * torch.randn(first.shape, generator=g)])
 
-    def convolve() -> Tensor:
-        return nn.functional.conv2d(x, kernel, None, layer.stride, layer.padding)
+    def gradient(loss: Loss, x: Tensor, temperature: float) -> Tensor:
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(loss(x[0], x[1], temperature), x)[0]
 
-    gradient = torch.ones_like(convolve())
-    return lambda: torch.autograd.grad(convolve(), wanted, gradient)
+    report: Report = {}
+    for temperature in (0.5, 0.1, 0.07, 0.05, 0.02):
+        known = gradient(plain.stable_nt_xent, outputs.double(), temperature)
+        for name, loss in {"": nt_xent, **others}.items():
+            error = (gradient(loss, outputs, temperature).double() - known).norm() / known.norm()
+            report[f"NT-Xent, τ = {temperature}: relative error of the gradient{name}"] = float(error)
+    return report
 
 
 def main() -> None:
     report = cost_of_nt_xent() | augmentations() | digits()
-    if torch.cuda.is_available():
-        report["GPU"] = torch.cuda.get_device_name()
-        report |= resnet(torch.device("cuda"))
-    else:
-        report["ResNet-18 in bfloat16 on a GPU"] = "not measured: no GPU"
     print(json.dumps({k: rounded(v) if isinstance(v, float) else v for k, v in report.items()}))
 
 

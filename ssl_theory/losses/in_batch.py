@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn import functional as F
 
 from ssl_theory.validation import require_float_tensor, require_real, require_same_kind
 
@@ -103,7 +102,7 @@ class _Losses(torch.autograd.Function):
         if gradient is None:
             return None
         rows, weights, scale = ctx.saved_tensors
-        if torch.is_grad_enabled() or _in_forward_mode():
+        if torch.is_grad_enabled():  # to be differentiated again
             weights, scale = _weights(rows), torch.ones_like(scale)
         scale = gradient.unsqueeze(-1) * scale
         change: Tensor = scale * (weights @ rows) + weights.mT @ (scale * rows)
@@ -121,7 +120,8 @@ def _losses(rows: Tensor) -> Tensor:
     own, partner = _pairs(rows)
     positive = products.masked_fill(~partner, 0.0).sum(-1, keepdim=True)
     others = (products - positive).masked_fill(own | partner, -torch.inf)
-    return F.softplus(others.logsumexp(-1))
+    best = others.logsumexp(-1)
+    return best.logaddexp(torch.zeros_like(best))  # softplus is cut off at 20
 
 
 def _pairs(rows: Tensor) -> tuple[Tensor, Tensor]:

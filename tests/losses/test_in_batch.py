@@ -124,6 +124,15 @@ def test_a_tangent_goes_through_backward() -> None:
     assert relative_error(tangent, known) < TOL
 
 
+def test_pushed_forward_it_is_the_same_number() -> None:
+    for outputs in (confident(4, 16, seed=2).double(), torch.stack([pairs(4, 16)[0], -pairs(4, 16)[0]])):
+        known = nt_xent(*outputs, 0.02)
+        value, tangent = jvp(lambda x: nt_xent(*x, 0.02), (outputs,), (outputs.flip(1),))
+        assert (value - known).abs() < 1e-12 * known
+        _, gradient = with_gradient(nt_xent, outputs, 0.02)
+        assert tangent == pytest.approx(float((gradient * outputs.flip(1)).sum()), rel=1e-10)
+
+
 def test_batches_of_batches_under_vmap() -> None:
     first, second = torch.stack([pairs(3, 2, seed) for seed in range(4)], 1)
     loss = partial(nt_xent, temperature=0.5)
