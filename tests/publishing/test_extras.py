@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_theory.publishing import cli
+from ssl_theory.publishing import cli, commands
 from ssl_theory.publishing.errors import EXTRAS, lacking
 
 MATHEMATICS = (
@@ -66,6 +66,6 @@ def test_a_fault_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> No
     def fails(_: object) -> None:
         raise ModuleNotFoundError("No module named 'nosuch'", name="nosuch")
 
-    monkeypatch.setattr(cli, "list_chapters", fails)
+    monkeypatch.setattr(commands, "list_chapters", fails)
     with pytest.raises(ModuleNotFoundError, match="nosuch"):
         cli.main(["list"])
