@@ -13,10 +13,12 @@ import pandas as pd
 
 from ssl_theory.experiments.store import Label, Setting
 from ssl_theory.experiments.sweep import Report, Shard, sweep
+from ssl_theory.experiments.trees.memory import seeds_at_once
 from ssl_theory.experiments.trees.settings import TreeExperiment
 from ssl_theory.experiments.trees.summaries import MOMENTS, level_summary
 from ssl_theory.experiments.trees.train import run
 from ssl_theory.training import resolve_device
+from ssl_theory.training.checkpoints import atomic_write
 
 POLARITIES, WIDTHS = (0.7, 0.8, 0.9), (2, 5, 10)
 
@@ -151,7 +153,17 @@ def _summarised(
     folder: Path | None,
 ) -> pd.DataFrame:
     place = str(resolve_device(device))
+    if folder is not None and how.get("together") is None:
+        how = {**how, "together": _together(experiment, place, folder / "together")}
     rows = run(experiment, device=place, checkpoint=folder and folder / "seeds", **how)
     part = level_summary(experiment, rows, place, epochs=epochs)
     part.insert(0, "setting", name)
     return part
+
+
+def _together(experiment: TreeExperiment, device: str, note: Path) -> int:
+    """Return how many seeds share batches: as many as fit, or as did when a run that was stopped began."""
+    if not note.exists():
+        with atomic_write(note) as file:
+            file.write(str(seeds_at_once(experiment, resolve_device(device))).encode())
+    return int(note.read_text(encoding="ascii"))

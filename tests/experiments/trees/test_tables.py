@@ -8,16 +8,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from ssl_theory.experiments.trees import (
     TreeExperiment,
     grid,
     level_summary,
+    memory,
     run,
     setting_name,
     stored,
     tables,
     tabulate,
+    train,
     variations,
 )
 
@@ -70,6 +73,31 @@ def test_a_stopped_table_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         tabulate(PAIR, tmp_path / "part.csv")
     monkeypatch.setattr(tables, "run", _only_width_3)
     pd.testing.assert_frame_equal(tabulate(PAIR, tmp_path / "part.csv"), whole)
+
+
+def test_a_stopped_run_goes_on_in_its_groups_whatever_memory_is_free_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeds that are trained together share batches: other groups would be another run."""
+    need = memory.bytes_per_seed(TINY, torch.device("cpu"))
+    batch_loss, calls = train._Group.batch_loss, 0
+
+    def stops(self: Any, count: int) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 12:
+            raise RuntimeError("power cut")
+        return batch_loss(self, count)
+
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 2 * need)  # one at a time
+    whole = tabulate({"one": TINY}, tmp_path / "whole.csv")
+    assert set(whole["together"]) == {1}
+    monkeypatch.setattr(train._Group, "batch_loss", stops)
+    with pytest.raises(RuntimeError, match="power cut"):
+        tabulate({"one": TINY}, tmp_path / "part.csv")
+    monkeypatch.setattr(train._Group, "batch_loss", batch_loss)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 20 * need)
+    pd.testing.assert_frame_equal(tabulate({"one": TINY}, tmp_path / "part.csv"), whole)
 
 
 @pytest.mark.parametrize(("name", "settings"), [("latents", grid()), ("latents-variations", variations())])
