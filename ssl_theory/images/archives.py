@@ -19,6 +19,8 @@ from filelock import FileLock
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+__all__ = ["ARCHIVES", "Archive", "read_cifar10", "read_stl10", "unpacked"]
+
 Reader = Callable[[Path, str], tuple[Tensor, Tensor]]
 
 

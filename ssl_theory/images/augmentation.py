@@ -17,6 +17,8 @@ from ssl_theory.images.data import as_float, check_images
 from ssl_theory.images.randomness import drawing_from
 from ssl_theory.validation import require_integer, require_real
 
+__all__ = ["DigitViews", "SimCLRViews", "View", "two_views"]
+
 BLUR_TAPS = 17  # four of the largest standard deviations to either side
 
 

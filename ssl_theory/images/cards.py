@@ -9,6 +9,8 @@ import pandas as pd
 from ssl_theory.images.data import Name
 from ssl_theory.images.photographs import PICTURES
 
+__all__ = ["CARDS", "Card", "card_table", "picture_table"]
+
 
 @dataclass(frozen=True)
 class Card:

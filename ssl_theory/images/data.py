@@ -21,6 +21,8 @@ from ssl_theory.images.photographs import read_photographs
 from ssl_theory.training import resolve_device
 from ssl_theory.validation import require_finite, require_rank
 
+__all__ = ["ImageSet", "Name", "Split", "as_float", "check_images", "load_images"]
+
 Name = Literal["digits", "mnist", "photographs", "cifar10", "stl10"]
 Split = Literal["train", "test", "unlabelled"]
 

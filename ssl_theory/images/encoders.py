@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ssl_theory.validation import require_integer
 
+__all__ = ["ConvEncoder", "Init", "Projector", "ResNet", "Stem"]
+
 Stem = Literal["cifar", "imagenet"]
 Init = Literal["he", "torch"]
 

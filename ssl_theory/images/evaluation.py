@@ -28,6 +28,19 @@ from ssl_theory.validation import (
     require_same_kind,
 )
 
+__all__ = [
+    "LinearProbe",
+    "Probe",
+    "alignment",
+    "effective_rank",
+    "evaluate",
+    "features",
+    "knn_accuracy",
+    "retrieval_accuracy",
+    "uniformity",
+    "variances",
+]
+
 Probe = Literal["auto", "scikit-learn", "torch"]
 
 ITERATIONS = 300

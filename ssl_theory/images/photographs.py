@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+__all__ = ["PICTURES", "SIZE", "VIEW", "Picture", "half", "read_photographs"]
+
 SIZE, VIEW = 48, 32  # pixels of an image, and of a view of it
 REDUCTIONS = (1, 2, 4)  # a place is as many times SIZE wide in its picture
 LARGEST = 800  # larger pictures are reduced first

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+__all__ = ["drawing_from"]
+
 
 @contextmanager
 def drawing_from(generator: torch.Generator) -> Iterator[None]:

@@ -11,6 +11,8 @@ from torch.autograd import forward_ad
 
 from ssl_theory.validation import require_float_tensor, require_real, require_same_kind
 
+__all__ = ["nt_xent"]
+
 HALF = (torch.bfloat16, torch.float16)
 
 
