@@ -199,7 +199,7 @@ def encoder_step(setting: Setting, report: Report) -> None:
     report.number("float32 ResNet-18 on the CPU against float64", largest(here, known))
     report.number("float32 ResNet-18 without TF32 against float64", largest(single, known))
     ratio = largest(single, known) / largest(here, known)
-    report.at_most("float32 ResNet-18 without TF32: its error over the CPU's", ratio, 5.0)
+    report.at_most("float32 ResNet-18 without TF32: its error over the CPU's", ratio, 10.0)
     half = gradients(setting.device, torch.float32, autocast=True)
     report.number("bfloat16 ResNet-18: relative error of the loss", distance(half[0], known[0]))
     report.number("bfloat16 ResNet-18: relative error of the gradient", distance(half[1], known[1]))
