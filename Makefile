@@ -38,6 +38,7 @@ clean:
 	rm -rf build dist .venv
 
 .venv/ready: pyproject.toml constraints.txt
+	@echo "installing into .venv, which takes minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[book,test]'
 	@touch $@

@@ -24,7 +24,7 @@ from ssl_theory.publishing.catalogue import PACKAGE, Chapter
 LIBRARY = PACKAGE.name
 THEOREMS, TABLES = f"{LIBRARY}.theorems", "results"
 EXECUTION = ("execute", "worker", "notebooks")  # the modules of this package that outputs pass through
-APART = ("book", "test")  # extras that no chapter uses
+APART = ("book", "cluster", "experiments", "test")  # extras that no chapter uses
 DYNAMIC = frozenset({"import_module", "__import__"})
 
 

@@ -188,6 +188,8 @@ def test_an_output_that_cannot_be_written_is_told_at_once(
 
 def test_cells_are_told_and_a_link_keeps_leading_where_it_leads(tmp_path: Path):
     chapter, told = write_chapter(tmp_path, "one", ["1", "2"]), list[tuple[int, int]]()
+    cells = json.dumps({"cells": notebooks.read(chapter.path)["cells"]})  # no kernel, and a mark in front
+    chapter.path.write_bytes(b"\xef\xbb\xbf" + cells.encode())
     (tmp_path / "link.ipynb").symlink_to("target.ipynb")
     output = tmp_path / "link.ipynb"
     execute(
