@@ -1,10 +1,10 @@
-"""Are the leading directions of a layer's operator those that grow? Measured in encoders of images (T12)."""
+"""What a covariance explains of the gradients of encoders of images, beside nulls in the same span (T12)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_theory.experiments.images import ImageExperiment, ImageRun
-from ssl_theory.experiments.images.settings import ADDED
+from ssl_theory.experiments.images.losses import batch_loss
+from ssl_theory.experiments.images.settings import ADDED, LossName
 from ssl_theory.experiments.store import Setting
 from ssl_theory.experiments.sweep import Report, sweep
+from ssl_theory.losses import InfoNCE
 from ssl_theory.networks import vec
-from ssl_theory.operators import WeightOperator, operator
+from ssl_theory.operators import WeightOperator, operator, overlap
 from ssl_theory.validation import require_integer
 
 LAYERS = {
@@ -132,48 +134,6 @@ def fixed_views(run: ImageRun, objects: int, copies: int) -> Float[Tensor, "N A 
     return torch.stack([run.data.view(images, generator=g) for _ in range(copies)], 1)
 
 
-def overlap(change: Float[Tensor, "n_l n_k"], basis: Float[Tensor, "k n_l n_k"]) -> float:
-    """Return ‖P Δ‖²/‖Δ‖², the share of a change that lies in a subspace; k/D for a random direction.
-
-    Args:
-        change: Δ, a matrix of weights.
-        basis: An orthonormal basis of the subspace, shape (k, n_l, n_k).
-
-    Returns:
-        A number from 0 to 1; NaN for no change.
-    """
-    coordinates = (basis * change).sum((1, 2))
-    return float(coordinates.square().sum() / change.square().sum())
-
-
-def predicted_overlap(
-    operator: WeightOperator,
-    values: Float[Tensor, " k"],
-    basis: Float[Tensor, "k n_l n_k"],
-    *,
-    probes: int,
-    generator: torch.Generator,
-) -> float:
-    """Return Σ_{i ≤ k} λ_i² / tr OP², the overlap of the update OP·w with isotropic w.
-
-    Args:
-        operator: OP, symmetric.
-        values: Its k leading eigenvalues.
-        basis: Their eigenvectors, orthonormal.
-        probes: Random signs from which the trace of the rest is estimated (Hutchinson's estimator).
-        generator: Source of the signs, on the CPU.
-
-    Returns:
-        The ratio, at most 1.
-    """
-    signs = torch.randint(0, 2, (operator.shape[0], probes), generator=generator) * 2 - 1
-    probe = signs.to(operator.device, operator.dtype)
-    columns = basis.mT.flatten(1)  # vec is column-major
-    rest = operator(probe - columns.mT @ (columns @ probe)).square().sum() / probes
-    known = values.square().sum()
-    return float(known / (known + rest))
-
-
 @dataclass(frozen=True, eq=False)
 class LayerOperator:
     """Leading eigenvalues and directions of V_x[K̄_l] of one layer at one moment.
@@ -208,7 +168,79 @@ def layer_operator(
     return LayerOperator(found, *found.top(k))
 
 
-def overlaps(
+NULLS = ("permuted", "labels", "object", "view")
+OTHERS = ("covariance", "triplet", "simple")
+
+
+def targets(
+    experiment: ImageExperiment, outputs: Float[Tensor, "B 2 n"], generator: torch.Generator
+) -> dict[str, Float[Tensor, ""]]:
+    """Return losses of one batch of outputs: those of the book, and nulls that know nothing of the objects.
+
+    Every gradient of a function of the outputs is Σ_u K_u g_u: it lies in the span of the connections. What a
+    gradient is compared with has to lie there, too. "permuted" is InfoNCE with the second views of other
+    objects, "labels" a cross-entropy of random labels by a random linear head, "object" and "view" are random
+    directions asked of the outputs, for each object or for each view.
+
+    Args:
+        experiment: Names the temperature and the margin.
+        outputs: Of two views of B objects.
+        generator: Source of the nulls, on the device of the outputs.
+
+    Returns:
+        A scalar for each name.
+    """
+    first, second = outputs.unbind(1)
+    size, _, width = outputs.shape
+    draw = partial(torch.randn, generator=generator, device=outputs.device, dtype=outputs.dtype)
+    shuffled = torch.randperm(size, generator=generator, device=outputs.device)
+    classes = torch.randint(10, (size,), generator=generator, device=outputs.device)
+    names: tuple[LossName, ...] = ("infonce", *OTHERS)
+    found = {name: batch_loss(replace(experiment, loss=name, beta=0.0))(first, second) for name in names}
+    return found | {
+        "permuted": batch_loss(replace(experiment, loss="infonce", beta=0.0))(first, second[shuffled]),
+        "labels": F.cross_entropy(outputs.flatten(0, 1) @ draw((width, 10)), classes.repeat_interleave(2)),
+        "object": (outputs * draw((size, 1, width))).sum(),
+        "view": (outputs * draw((size, 2, width))).sum(),
+    }
+
+
+def batch_gradients(
+    trajectory: Trajectory, epoch: int, layers: Sequence[str], batches: int
+) -> list[dict[str, dict[str, Tensor]]]:
+    """Return the descent directions of all `targets` on some batches, BatchNorm as in training.
+
+    Args:
+        trajectory: A run with its weights.
+        epoch: An epoch that was kept.
+        layers: Names of layers.
+        batches: How many batches.
+
+    Returns:
+        For each batch, by name of the target and of the layer, minus the gradient, (n_l, n_k).
+    """
+    run, model = trajectory.run, trajectory.model(epoch).train()
+    weights = [dict(model.named_parameters())[f"{layer}.weight"] for layer in layers]
+    random = torch.Generator(run.data.device).manual_seed(run.seed)
+    found = []
+    for step in range(batches):
+        images = run.data.objects.images[run.indices(step).to(run.data.device)]
+        views = torch.stack([run.data.view(images, generator=random) for _ in range(2)], 1)
+        outputs = model(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+        losses = targets(run.experiment, outputs, random)
+        gradients = {
+            name: torch.autograd.grad(loss, weights, retain_graph=True) for name, loss in losses.items()
+        }
+        found.append(
+            {
+                name: {l: -g.flatten(1) for l, g in zip(layers, gs, strict=True)}
+                for name, gs in gradients.items()
+            }
+        )
+    return found
+
+
+def mechanism(
     trajectory: Trajectory,
     *,
     layers: Sequence[str] = tuple(LAYERS),
@@ -216,9 +248,12 @@ def overlaps(
     directions: int = 10,
     objects: int = 32,
     copies: int = 4,
-    probes: int = 8,
+    batches: int = 8,
 ) -> pd.DataFrame:
-    """Return how much of each layer's further change lies in the leading space of its operator.
+    """Return what of each layer's gradients a covariance explains, and where gradients lie, beside nulls.
+
+    Everything is measured with BatchNorm in training mode. The operator's views are of test images, the
+    gradients' of training images.
 
     Args:
         trajectory: A run with its weights.
@@ -227,47 +262,69 @@ def overlaps(
         directions: k.
         objects: Objects of the view set on which operators are measured.
         copies: Views of each.
-        probes: As for `predicted_overlap`.
+        batches: Batches over which gradients are averaged.
 
     Returns:
-        A row for each layer and moment: `loss_name`, `seed`, `layer`, `epoch`, `size` D, `directions` k,
-        `random` k/D, and overlaps: `weight` of the weights themselves; `update` of the update that the
-        operator asks for, OP·vec(W); `gradient` of the loss's own gradient; `predicted` for isotropic
-        weights; `change` of what training changes until the next moment, NaN at the last. At the end the k
-        eigenvalues as one text, `eigenvalues`.
+        A row for each layer and moment: `loss_name`, `seed`, `layer`, `epoch`, `size` D, `directions` k;
+        `cos_` and the name of a target, the cosine of its gradient with InfoNCE's on the same batch, the mean
+        over batches; `cosine_of_means`, that of the mean gradients of InfoNCE and of the covariance loss;
+        `cos_operator`, the cosine of the mean gradient of the run's own loss with OP·vec(W), OP the leading
+        operator; `share_` and the name of a target, the share of its gradient in the k leading directions of
+        V_x[K̄], the mean over batches; `share_weight` and `share_change`, those of the weights and of what
+        training changes until the next moment, NaN at the last.
     """
     run = trajectory.run
     views = fixed_views(run, objects, copies)
     moments = sorted(trajectory.states) if epochs is None else list(epochs)
+    own = run.experiment.loss.replace("-plain", "")
     rows = []
     for i, epoch in enumerate(moments):
-        gradients = trajectory.gradients(epoch)
+        steps = batch_gradients(trajectory, epoch, layers, batches)
         for layer in layers:
             found = layer_operator(trajectory, layer, epoch, views, directions)
-            weight, size = trajectory.weight(layer, epoch), found.operator.shape[0]
-            asked = found.operator(vec(weight)).view(weight.shape[::-1]).mT
+            weight = trajectory.weight(layer, epoch)
+            asked = operator(
+                trajectory.model(epoch),
+                views,
+                layer,
+                part="leading",
+                loss=InfoNCE(run.experiment.temperature),
+                mode="batch",
+            ) @ vec(weight)
             later = trajectory.weight(layer, moments[i + 1]) if i + 1 < len(moments) else weight
-            g = torch.Generator().manual_seed(run.seed)
+            means = {name: torch.stack([s[name][layer] for s in steps]).mean(0) for name in steps[0]}
             rows.append(
                 {
                     "loss_name": run.experiment.loss,
                     "seed": run.seed,
                     "layer": LAYERS.get(layer, layer),
                     "epoch": epoch,
-                    "size": size,
+                    "size": found.operator.shape[0],
                     "directions": directions,
-                    "random": directions / size,
-                    "weight": overlap(weight, found.directions),
-                    "update": overlap(asked, found.directions),
-                    "gradient": overlap(gradients[f"{layer}.weight"].flatten(1), found.directions),
-                    "predicted": predicted_overlap(
-                        found.operator, found.values, found.directions, probes=probes, generator=g
-                    ),
-                    "change": overlap(later - weight, found.directions),
-                    "eigenvalues": " ".join(f"{v:.6g}" for v in found.values.tolist()),
+                    **{
+                        f"cos_{name}": _mean([_cosine(s["infonce"][layer], s[name][layer]) for s in steps])
+                        for name in (*OTHERS, *NULLS)
+                    },
+                    "cosine_of_means": _cosine(means["infonce"], means["covariance"]),
+                    "cos_operator": _cosine(vec(means[own]), asked),
+                    **{
+                        f"share_{name}": _mean([overlap(s[name][layer], found.directions) for s in steps])
+                        for name in ("infonce", *OTHERS, *NULLS)
+                    },
+                    "share_weight": overlap(weight, found.directions),
+                    "share_change": overlap(later - weight, found.directions),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _cosine(first: Tensor, second: Tensor) -> float:
+    a, b = first.flatten().double(), second.flatten().double()
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers)
 
 
 def operator_table(
@@ -278,7 +335,7 @@ def operator_table(
     executor: Executor | None = None,
     report: Report | None = None,
 ) -> pd.DataFrame:
-    """Return `overlaps` of all runs of some experiments, at the start, in the middle and at the end.
+    """Return `mechanism` of all runs of some experiments, at the start, in the middle and at the end.
 
     Args:
         experiments: What to run, with their seeds.
@@ -306,5 +363,5 @@ def operator_table(
 def _three_moments(experiment: ImageExperiment, seed: int, device: str, _: Path | None) -> pd.DataFrame:
     trajectory = follow(experiment, seed, device=device)
     kept = sorted(trajectory.states)
-    rows = overlaps(trajectory, epochs=[kept[0], kept[len(kept) // 2], kept[-1]])
+    rows = mechanism(trajectory, epochs=[kept[0], kept[len(kept) // 2], kept[-1]])
     return rows.assign(**{n: value for n, value in experiment.labels.items() if n not in rows})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.swa_utils import update_bn
 
 from ssl_theory.experiments.images.losses import batch_loss, infonce_balance
 from ssl_theory.experiments.images.settings import ImageExperiment
@@ -292,15 +294,30 @@ class ImageRun:
 
         The former two are V_x and V_a of the normalised outputs of test images; the last is
         E Σ_k ξ_k (r_-k − r_+) / E r_+ of InfoNCE with all other test images as negatives, the β at which
-        pulling and pushing balance.
+        pulling and pushing balance. All in evaluation mode; where no batch has touched the statistics of a
+        BatchNorm yet, they are estimated first, on a copy: untouched, it would be the identity, which is not
+        the network that is trained.
         """
-        found = self.data.evaluate(self.encoder, self.seed)
-        both = nn.Sequential(self.encoder, self.projector)
-        outputs = self.data.outputs(both.train(self.encoder.training), self.seed)
+        encoder, projector = self._settled()
+        found = self.data.evaluate(encoder, self.seed)
+        outputs = self.data.outputs(nn.Sequential(encoder, projector), self.seed)
         between, within = variances(outputs)
         few = outputs[:2, :1024]  # all pairs are compared
         balance = infonce_balance(few[0], few[1], self.experiment.temperature)
         return found | {"between": between, "within": within, "balance": balance}
+
+    def _settled(self) -> tuple[nn.Module, nn.Module]:
+        """Return encoder and projector with statistics of BatchNorm that some batches have touched."""
+        both = nn.Sequential(self.encoder, self.projector)
+        norms = [part for part in both.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        if not any(norm.num_batches_tracked == 0 for norm in norms if norm.num_batches_tracked is not None):
+            return self.encoder, self.projector
+        copy = deepcopy(both)
+        random = torch.Generator(self.data.device).manual_seed(self.seed)
+        chosen = [self.indices(step).to(self.data.device) for step in range(min(self.steps, SETTLING))]
+        images = self.data.objects.images
+        update_bn([self.data.view(images[own], generator=random) for own in chosen], copy)
+        return copy[0].train(self.encoder.training), copy[1].train(self.projector.training)
 
     def indices(self, step: int) -> Int[Tensor, " B"]:
         """Return which images make up the batch of a step: each at most once in an epoch."""
@@ -312,6 +329,7 @@ class ImageRun:
         return self._order[1][place * size : (place + 1) * size]
 
 
+SETTLING = 8  # batches from which the statistics of a new BatchNorm are estimated
 SPLITS: tuple[Split, Split] = ("train", "test")
 WRITTEN = {"digits": 16, "mnist": 40}  # handwritten characters, and the canvas that they are placed on
 

@@ -1,0 +1,158 @@
+"""The stored tables by name, each made again by one command.
+
+python -m ssl_theory.experiments.studies images-mechanism -o out/ --device cuda --processes 8
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ssl_theory.experiments.image_operators import operator_table
+from ssl_theory.experiments.images import TABLES, ImageExperiment, table
+from ssl_theory.experiments.trees import TreeExperiment, tabulate
+
+__all__ = ["STUDIES", "Study", "main"]
+
+Make = Callable[..., pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A stored table.
+
+    Attributes:
+        about: What it answers.
+        make: Makes it: (folder, device, executor, report) -> rows.
+    """
+
+    about: str
+    make: Make
+
+
+def _images(settings: Sequence[ImageExperiment], folder: Path, **how: Any) -> pd.DataFrame:
+    return table(settings, folder=folder, **how)
+
+
+def _mechanism(settings: Sequence[ImageExperiment], folder: Path, **how: Any) -> pd.DataFrame:
+    return operator_table(settings, folder=folder, **how)
+
+
+def _trees(settings: Mapping[str, TreeExperiment], folder: Path, **how: Any) -> pd.DataFrame:
+    how.pop("executor")  # the seeds of a setting are trained together
+    return tabulate(settings, folder / "table.csv", **how)
+
+
+def _short(data: str, loss: str, *, batch_norm: bool = True) -> ImageExperiment:
+    return ImageExperiment(
+        data=data,  # type: ignore[arg-type]
+        loss=loss,  # type: ignore[arg-type]
+        batch_norm=batch_norm,
+        epochs=20,
+        measure_every=10,
+        seeds=10,
+    )
+
+
+_PAIRS = [("infonce", True), ("covariance", True), ("infonce", False), ("covariance-plain", False)]
+_BOTH = ("infonce", "covariance", "simple")
+
+_SHAPES = [(3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2), (3, 3), (4, 3), (5, 3)]
+_WIDTHS = (1, 2, 5, 10, 20)
+_MEAN = 0.1  # what the authors' program divides a mean over outputs by
+
+
+def _tree(name: str, **changes: Any) -> tuple[str, TreeExperiment]:
+    return name, TreeExperiment(**{"epochs": 8, **changes})
+
+
+STUDIES: dict[str, Study] = {
+    **{
+        name: Study(f"{name}: accuracy of frozen features on digits", partial(_images, settings))
+        for name, settings in TABLES.items()
+    },
+    "images-mnist": Study(
+        "accuracy of frozen features on 5,000 images of MNIST",
+        partial(_images, [_short("mnist", loss) for loss in _BOTH]),
+    ),
+    "images-photographs": Study(
+        "accuracy of frozen features on patches of photographs",
+        partial(_images, [_short("photographs", loss) for loss in _BOTH]),
+    ),
+    "images-mechanism": Study(
+        "cosines of gradients and where they lie, digits, with and without BatchNorm",
+        partial(_mechanism, [_short("digits", loss, batch_norm=norm) for loss, norm in _PAIRS]),
+    ),
+    "images-mechanism-mnist": Study(
+        "cosines of gradients and where they lie, MNIST",
+        partial(_mechanism, [_short("mnist", loss) for loss in _BOTH[:2]]),
+    ),
+    "images-mechanism-photographs": Study(
+        "cosines of gradients and where they lie, patches of photographs",
+        partial(_mechanism, [_short("photographs", loss) for loss in _BOTH[:2]]),
+    ),
+    "latents-shapes": Study(
+        "trees of other depth, branching and root polarity",
+        partial(
+            _trees,
+            dict(
+                [
+                    *(_tree(f"depth {d}, branching {b}", depth=d, branching=b) for d, b in _SHAPES),
+                    _tree("root polarity 0.5", root_polarity=0.5),
+                ]
+            ),
+        ),
+    ),
+    "latents-widths": Study(
+        "neurons a node at one temperature, and at the released one, which rises with their number",
+        partial(
+            _trees,
+            dict(
+                [
+                    *(_tree(f"{n} neurons, τ = 0.25", width=n, temperature=0.25) for n in _WIDTHS),
+                    *(
+                        _tree(f"{n} neurons, mean of squares {_MEAN:g}", width=n, temperature=n * _MEAN / 2)
+                        for n in _WIDTHS
+                    ),
+                ]
+            ),
+        ),
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make one stored table, or go on with one that was stopped.
+
+    Args:
+        arguments: As on the command line; those of this process if None.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the table")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default: auto)")
+    parser.add_argument("--processes", type=int, default=1, help="settings at once (default: 1)")
+    given = parser.parse_args(arguments)
+    given.output.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        executor: Executor | None = None
+        if given.processes > 1:
+            pool = ProcessPoolExecutor(given.processes, mp_context=get_context("spawn"))
+            executor = stack.enter_context(pool)
+        how = {"device": given.device, "executor": executor, "report": partial(print, flush=True)}
+        STUDIES[given.study].make(given.output, **how)
+
+
+if __name__ == "__main__":
+    main()
