@@ -41,7 +41,7 @@ def test_what_is_documented_exists_and_is_what_the_source_says() -> None:
         assert kinds[api.modules()[module].defined[name]](found), full
     listed = api.public().values()
     assert {"ssl_theory.operators.covariance_operator", "ssl_theory.hltm.LatentTree"} <= set(listed)
-    assert "ssl_theory.operators.dense.covariance_operator" not in listed
+    assert "ssl_theory.operators.interface.covariance_operator" not in listed
     assert len(set(listed)) == len(listed)
 
 
