@@ -94,11 +94,11 @@ STUDIES: dict[str, Study] = {
     ),
     "images-mechanism-mnist": Study(
         "cosines of gradients and where they lie, MNIST",
-        partial(_mechanism, [_short("mnist", loss) for loss in _BOTH[:2]]),
+        partial(_mechanism, [_short("mnist", "infonce")]),
     ),
     "images-mechanism-photographs": Study(
         "cosines of gradients and where they lie, patches of photographs",
-        partial(_mechanism, [_short("photographs", loss) for loss in _BOTH[:2]]),
+        partial(_mechanism, [_short("photographs", "infonce")]),
     ),
     "latents-shapes": Study(
         "trees of other depth, branching and root polarity",
