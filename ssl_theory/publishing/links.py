@@ -175,6 +175,8 @@ def _library(env: BuildEnvironment) -> dict[str, Where]:
     """Return the documented names of the library, by every ending that means one of them only."""
     found: dict[str, list[Where]] = {}
     for full, entry in env.get_domain("py").objects.items():  # type: ignore[attr-defined]
+        if entry.aliased:  # the module that defines what a package offers
+            continue
         parts = full.split(".")[1:]
         for start in range(len(parts)):
             place = (entry.docname, entry.node_id, full)

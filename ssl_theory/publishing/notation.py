@@ -115,8 +115,8 @@ def faults(
     written = [formula for cell in cells for formula in formulas(notebooks.source(cell))]
     used = {symbol: formula for formula in written for symbol in symbols_in(formula)}
     known = {symbol for key in (*book, *own, *free) for symbol in symbols_in(key)}
-    known |= {f"\\bar {symbol}" for symbol in known}  # a mean over views
-    bare = [formula for formula in written if VARIANCE.search(re.sub(r"\\mathbb ?\{?V\}?", "", formula))]
+    known |= {f"\\{deco} {s}" for s in known for deco in ("bar", "dot", "ddot")}  # means, derivatives in time
+    bare = [formula for formula in written if VARIANCE.search(re.sub(r"\\mathbb\s*\{?V\}?", "", formula))]
     return [
         *(f"V is V_x or V_a, not {formula.strip()[:80]}" for formula in bare if "V" not in own),
         *(f"{s} has no meaning: {used[s].strip()[:80]}" for s in sorted(used.keys() - known)),
