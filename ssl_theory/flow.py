@@ -13,12 +13,13 @@ from torch import Tensor
 
 from ssl_theory.validation import require_finite, require_float_tensor, require_integer, require_real
 
-__all__ = ["Descent", "descend", "gradient_flow", "gradients"]
+__all__ = ["Descent", "descend", "gradient_flow", "gradients", "smooth_flow"]
 
 Weights: TypeAlias = tuple[Tensor, ...]
 Loss: TypeAlias = Callable[[Weights], Tensor]
 Rate: TypeAlias = Callable[[float, Weights, Weights], float]
 
+_HALVINGS = 30  # of the time of a flow that is to meet no kink
 _FIRST = 0.01  # the first step moves the weights by this share of their norm
 
 
@@ -169,6 +170,55 @@ def gradient_flow(
     if not solution.success:
         raise RuntimeError(f"{failed}: {solution.message}")
     return [unpack(tensor(column)) for column in solution.y.T]
+
+
+class _GateFlippedError(RuntimeError):
+    """The flow has met a kink."""
+
+
+def smooth_flow(
+    loss: Loss,
+    weights: Sequence[Tensor],
+    gates: Callable[[Weights], Tensor],
+    longest: float,
+    fractions: Sequence[float],
+) -> tuple[float, list[Weights]]:
+    """Follow the gradient flow to fractions of a time that ends before any kink and any blow-up.
+
+    Args:
+        loss: As for `gradient_flow`.
+        weights: Starting point; float64 recommended.
+        gates: Maps weights to the pattern that must not change, such as which neurons are on.
+        longest: The time to try first, greater than 0; halved until the flow meets no change of pattern.
+        fractions: Increasing, of the time that is found.
+
+    Returns:
+        That time, and the weights at its start and at its fractions.
+
+    Raises:
+        TypeError: As for `gradient_flow`.
+        ValueError: As for `gradient_flow`, or if `longest` is not positive.
+        RuntimeError: If a change of pattern is met at once, within `longest`/2^30.
+
+    Example:
+        >>> start = [torch.tensor([1.0], dtype=torch.float64)]
+        >>> time, path = smooth_flow(lambda w: w[0].sum(), start, lambda w: w[0] > 0, 3.0, [1.0])
+        >>> time, round(float(path[-1][0]), 6)
+        (0.75, 0.25)
+    """
+    horizon, before = require_real("longest", longest, above=0.0), gates(_checked(weights))
+
+    def guarded(moved: Weights) -> Tensor:
+        if not torch.equal(gates(moved), before):
+            raise _GateFlippedError
+        return loss(moved)
+
+    for _ in range(_HALVINGS):
+        try:
+            return horizon, gradient_flow(guarded, weights, [0.0, *(horizon * f for f in fractions)])
+        except RuntimeError:  # a kink, or the integrator gave up before a blow-up
+            horizon /= 2
+    raise RuntimeError(f"a gate flips at once: no smooth flow within {horizon:g}")
 
 
 def _first_step(start: Tensor, velocity: object, longest: float) -> float:

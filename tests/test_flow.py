@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssl_theory.checks import relative_error
-from ssl_theory.flow import descend, gradient_flow, gradients
+from ssl_theory.flow import descend, gradient_flow, gradients, smooth_flow
 from ssl_theory.networks import ReLUNetwork
 from ssl_theory.operators import expected_loss
 from tests.cases import make_world
@@ -138,3 +138,22 @@ def test_bad_input() -> None:
         descend(lambda v: v[0].sum(), [w], float("nan"), 1)
     with pytest.raises(RuntimeError, match="the weights are not finite after step 2, of rate 1e"):
         descend(lambda v: (v[0] ** 2).sum(), [w], 1e200, 5)
+
+
+def test_a_smooth_flow_ends_before_the_first_gate_flips() -> None:
+    start = [torch.tensor([1.0, 5.0], dtype=torch.float64)]
+    time, path = smooth_flow(lambda w: w[0].sum(), start, lambda w: w[0] > 0, 6.0, [0.5, 1.0])
+    assert time == 0.75  # 6 halved until it is below 1, where the first number changes its sign
+    assert [w.tolist() for (w,) in path] == [
+        [1.0, 5.0],
+        pytest.approx([0.625, 4.625]),
+        pytest.approx([0.25, 4.25]),
+    ]
+
+
+def test_a_smooth_flow_that_has_nowhere_to_go_says_so() -> None:
+    start = [torch.tensor([1.0], dtype=torch.float64)]
+    with pytest.raises(ValueError, match="longest must be finite and greater than 0"):
+        smooth_flow(lambda w: w[0].sum(), start, lambda w: w[0] > 0, 0.0, [1.0])
+    with pytest.raises(RuntimeError, match="a gate flips at once"):
+        smooth_flow(lambda w: w[0].sum(), start, lambda w: w[0] >= 1, 1.0, [1.0])
