@@ -169,6 +169,8 @@ def test_a_sample_records_its_power_and_needs_some() -> None:
         new("sampled") as c,
     ):
         c.sample(0.1, 0.1, 0.01, 1.0)
+    with pytest.raises(CheckError, match="only 30%"), new("sampled") as check:
+        check.sample(0.2, 0.2, 0.01, 1.0)
     with new("sampled") as check:
         check.sample(0.0, 0.0, 0.01, 0.5, effect=0.5)
     with pytest.raises(CheckError, match="would not have noticed"), new("sampled") as check:
