@@ -1,6 +1,12 @@
 """Hierarchical latent trees: the model, its closed forms and tree-structured networks (T7–T11)."""
 
 from ssl_theory.hltm import lucky
+from ssl_theory.hltm.augmentation_graph import (
+    AugmentationGraph,
+    Eigenpairs,
+    additive_functions,
+    augmentation_graph,
+)
 from ssl_theory.hltm.closed_forms import (
     LevelState,
     activation_covariance,
@@ -29,8 +35,10 @@ from ssl_theory.hltm.tree import CategoricalTree, LatentTree
 
 __all__ = [
     "MAX_CONFIGURATIONS",
+    "AugmentationGraph",
     "CategoricalTree",
     "Ceilings",
+    "Eigenpairs",
     "ExactTree",
     "LatentModel",
     "LatentTree",
@@ -43,7 +51,9 @@ __all__ = [
     "TreeNetwork",
     "Triples",
     "activation_covariance",
+    "additive_functions",
     "additive_limits",
+    "augmentation_graph",
     "belief_ceilings",
     "best_correlations",
     "child_vectors",

@@ -20,6 +20,7 @@ __all__ = [
     "expectation",
     "leaves",
     "leaves_below",
+    "pair_law",
     "probability",
     "symmetric_laws",
     "tree_network",
@@ -50,6 +51,28 @@ def configurations(parents: Sequence[int], laws: Sequence[Law]) -> dict[Configur
     """Return all configurations with their probabilities."""
     spaces = [range(len(law[0])) for law in laws]
     return {states: probability(parents, laws, states) for states in product(*spaces)}
+
+
+def pair_law(
+    parents: Sequence[int], laws: Sequence[Law], keep: Sequence[int]
+) -> dict[tuple[Configuration, Configuration], float]:
+    """Return the joint law of the leaves of two views that share the states of some nodes.
+
+    Every configuration of the first view is paired with every one of the second that agrees with it there.
+    """
+    table = configurations(parents, laws)
+    below = leaves(parents)
+    kept: dict[Configuration, float] = {}
+    for states, p in table.items():
+        shared = tuple(states[v] for v in keep)
+        kept[shared] = kept.get(shared, 0.0) + p
+    pairs: dict[tuple[Configuration, Configuration], float] = {}
+    for (first, p), (second, q) in product(table.items(), repeat=2):
+        shared = tuple(first[v] for v in keep)
+        if shared == tuple(second[v] for v in keep) and kept[shared] > 0.0:
+            key = (tuple(first[v] for v in below), tuple(second[v] for v in below))
+            pairs[key] = pairs.get(key, 0.0) + p * q / kept[shared]
+    return pairs
 
 
 def expectation(table: dict[Configuration, float], function: Function) -> float:
