@@ -1,4 +1,4 @@
-"""Contrastive losses, how they weight pairs of views, and the covariance loss (T2, T4, T5)."""
+"""Contrastive losses and their pair weights, losses of features and inner products (T2, T4, T5, T13)."""
 
 from ssl_theory.losses.contrastive import (
     ContrastiveLoss,
@@ -8,7 +8,18 @@ from ssl_theory.losses.contrastive import (
     half_squared_distances,
 )
 from ssl_theory.losses.covariance import covariance_loss, two_view_covariance_loss
+from ssl_theory.losses.feature import (
+    barlow_twins,
+    cross_correlation_penalty,
+    feature_covariance,
+    invariance_penalty,
+    off_diagonal_penalty,
+    variance_penalty,
+    vicreg,
+    vicreg_penalty,
+)
 from ssl_theory.losses.in_batch import nt_xent
+from ssl_theory.losses.spectral import spectral_contrastive, two_view_spectral_contrastive
 from ssl_theory.losses.weights import leading_weights, mean_loss, mean_pair_weights
 
 __all__ = [
@@ -16,11 +27,21 @@ __all__ = [
     "InfoNCE",
     "SimpleContrastive",
     "SoftTriplet",
+    "barlow_twins",
     "covariance_loss",
+    "cross_correlation_penalty",
+    "feature_covariance",
     "half_squared_distances",
+    "invariance_penalty",
     "leading_weights",
     "mean_loss",
     "mean_pair_weights",
     "nt_xent",
+    "off_diagonal_penalty",
+    "spectral_contrastive",
     "two_view_covariance_loss",
+    "two_view_spectral_contrastive",
+    "variance_penalty",
+    "vicreg",
+    "vicreg_penalty",
 ]

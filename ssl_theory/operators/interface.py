@@ -23,6 +23,7 @@ from ssl_theory.networks import ReLUNetwork, unvec
 from ssl_theory.operators import spectra
 from ssl_theory.operators.modules import Mode, _ModuleDerivative
 from ssl_theory.operators.networks import _NetworkDerivative
+from ssl_theory.operators.output_losses import OutputForm, OutputLoss
 from ssl_theory.operators.pairs import Derivative, PairForm, Part, form_of
 from ssl_theory.validation import require_finite, require_float_tensor, require_integer
 from ssl_theory.views import as_views
@@ -190,7 +191,7 @@ def operator(
     layer: int | str,
     *,
     part: Part = "exact",
-    loss: ContrastiveLoss = _SIMPLE,
+    loss: ContrastiveLoss | OutputLoss = _SIMPLE,
     negatives: int = 1,
     mode: Mode = "eval",
     memory_limit: int = MEMORY_LIMIT,
@@ -209,7 +210,8 @@ def operator(
             taken as a matrix, `weight.flatten(1)`.
         part: "exact", the covariance operator of the loss; "leading", its leading part; "between", V_x[K̄];
             or "within", E_x V_aug[K].
-        loss: The loss of the exact and the leading part.
+        loss: The loss of the exact and the leading part; or any loss of the outputs, as an `OutputLoss`,
+            which has an exact operator only.
         negatives: H, how many negatives an anchor has.
         mode: How BatchNorm behaves in a module: "eval" for its running statistics, the module being in
             evaluation mode, or "batch" for the statistics of all views together, as in training, through
@@ -266,7 +268,7 @@ def covariance_operator(
     net: ReLUNetwork | nn.Module,
     views: Views,
     layer: int | str,
-    loss: ContrastiveLoss = _SIMPLE,
+    loss: ContrastiveLoss | OutputLoss = _SIMPLE,
     negatives: int = 1,
 ) -> Square:
     """Return the exact operator OP_l = ½ Σ_k E[ξ_k ((K1−K-_k)(K1−K-_k)ᵀ − (K1−K+)(K1−K+)ᵀ)].
@@ -367,7 +369,7 @@ def _dense(
     views: Tensor,
     layer: int | str,
     part: Part,
-    loss: ContrastiveLoss = _SIMPLE,
+    loss: ContrastiveLoss | OutputLoss = _SIMPLE,
     negatives: int = 1,
 ) -> Tensor:
     """Return K Λ Kᵀ; of a ReLU network from its connections, differentiable in its weights."""
@@ -376,17 +378,19 @@ def _dense(
     views = as_views(views)
     connections = net.connection(views, layer)  # type: ignore[arg-type]  # (N, A, D, n_L)
     rows = connections.transpose(-1, -2)  # (N, A, n_L, D)
-    image = form_of(part, net(views), loss, negatives)(rows.flatten(2)).reshape(rows.shape)
+    image = form_of(part, net(views), loss, negatives)(connections).transpose(-1, -2)
     size = rows.shape[-1]
     return rows.reshape(-1, size).mT @ image.reshape(-1, size)
 
 
-def _product(derivative: Derivative, form: PairForm, grid: torch.Size, vectors: Tensor) -> Tensor:
+def _product(
+    derivative: Derivative, form: Callable[[Tensor], Tensor], grid: torch.Size, vectors: Tensor
+) -> Tensor:
     """Return K Λ Kᵀ vec(V) for the columns of `vectors`, (D, k)."""
 
     def block(matrices: Tensor) -> Tensor:
         changes = derivative.jvp(matrices)
-        return derivative.vjp(form(changes.reshape(*grid, -1)).reshape(changes.shape))
+        return derivative.vjp(form(changes.reshape(*grid, *changes.shape[1:])).reshape(changes.shape))
 
     rows, columns = derivative.matrix.shape
     matrices = vectors.reshape(columns, rows, vectors.shape[1]).transpose(1, 2)
@@ -395,7 +399,11 @@ def _product(derivative: Derivative, form: PairForm, grid: torch.Size, vectors: 
 
 
 def _gram_of(
-    net: ReLUNetwork | nn.Module, derivative: Derivative, form: PairForm, views: Tensor, layer: int | str
+    net: ReLUNetwork | nn.Module,
+    derivative: Derivative,
+    form: PairForm | OutputForm,
+    views: Tensor,
+    layer: int | str,
 ) -> spectra._Gram:
     points = views if form.over_objects else views.flatten(0, 1).unsqueeze(1)
     if isinstance(net, ReLUNetwork):
@@ -403,7 +411,8 @@ def _gram_of(
         matrix = partial(spectra._network_gram, net, points, layer)
     else:
         matrix = partial(spectra._gram_by_products, derivative, len(points))
-    return spectra._Gram(len(points), derivative.outputs.shape[1], matrix, form)
+    grid = (len(views), 1 if form.over_objects else views.shape[1])
+    return spectra._Gram(grid, derivative.outputs.shape[1], matrix, form)
 
 
 def _checked(net: ReLUNetwork | nn.Module, views: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ssl_theory.losses import ContrastiveLoss
 from ssl_theory.losses.weights import leading_weights, mean_pair_weights, view_distances
+from ssl_theory.operators.output_losses import OutputForm, OutputLoss
 
 __all__ = ["Derivative", "PairForm", "Part", "form_of"]
 
@@ -60,23 +61,25 @@ class PairForm:
     apply: Map
     over_objects: bool
 
-    def __call__(self, t: Float[Tensor, "N A m"]) -> Float[Tensor, "N A m"]:
+    def __call__(self, t: Float[Tensor, "N A *m"]) -> Float[Tensor, "N A *m"]:
         """Return Λ t over views; a map over objects sees their means and hands each view an equal share."""
+        n, a = t.shape[:2]
         if self.over_objects:
-            return (self.apply(t.mean(1)) / t.shape[1]).unsqueeze(1).expand(t.shape)
-        return self.apply(t.flatten(0, 1)).reshape(t.shape)
+            image = self.apply(t.mean(1).reshape(n, -1)) / a
+            return image.reshape(n, 1, *t.shape[2:]).expand(t.shape)
+        return self.apply(t.reshape(n * a, -1)).reshape(t.shape)
 
 
 def form_of(
-    part: Part, outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss, negatives: int = 1
-) -> PairForm:
+    part: Part, outputs: Float[Tensor, "N A n_L"], loss: ContrastiveLoss | OutputLoss, negatives: int = 1
+) -> PairForm | OutputForm:
     """Return Λ of one of the book's operators.
 
     Args:
         part: "exact" (the covariance operator of the loss), "leading" (its weighted covariance),
             "between" (V_x[K̄]) or "within" (E_x V_aug[K]).
         outputs: f_L of every view, shape (N, A, n_L).
-        loss: The loss; it has no influence on "between" and "within".
+        loss: The loss; it has no influence on "between" and "within", and an `OutputLoss` has no "leading".
         negatives: H, the number of independent negatives.
 
     Returns:
@@ -88,8 +91,6 @@ def form_of(
     n, a, _ = outputs.shape
     if part == "between":
         return PairForm(lambda m: (m - m.mean(0)) / n, over_objects=True)
-    if part == "leading":
-        return PairForm(_laplacian(leading_weights(outputs, loss, negatives)), over_objects=True)
     if part == "within":
 
         def centre(t: Tensor) -> Tensor:
@@ -97,6 +98,12 @@ def form_of(
             return ((views - views.mean(1, keepdim=True)) / (n * a)).reshape(t.shape)
 
         return PairForm(centre, over_objects=False)
+    if part == "exact" and isinstance(loss, OutputLoss):
+        return loss.form(outputs)
+    if isinstance(loss, OutputLoss):
+        raise ValueError(f"part must be 'exact', 'between' or 'within' for an OutputLoss, got {part!r}")
+    if part == "leading":
+        return PairForm(_laplacian(leading_weights(outputs, loss, negatives)), over_objects=True)
     if part == "exact":
         return PairForm(_laplacian(_exact_weights(outputs, loss, negatives)), over_objects=False)
     raise ValueError(f"part must be 'exact', 'leading', 'between' or 'within', got {part!r}")

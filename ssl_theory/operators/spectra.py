@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from ssl_theory.networks import ReLUNetwork
+from ssl_theory.operators.output_losses import OutputForm
 from ssl_theory.operators.pairs import Derivative, PairForm
 from ssl_theory.validation import require_finite
 
@@ -28,26 +29,27 @@ class _Gram:
     K Λ Kᵀ and G^{1/2} Λ G^{1/2} share their non-zero eigenvalues.
 
     Attributes:
-        points: How many connections: N for the parts between objects, N·A else.
+        grid: How many connections: (N, 1) for the parts between objects, (N, A) else.
         height: n_L.
         matrix: Returns G, (points·n_L, points·n_L).
         form: Λ.
     """
 
-    points: int
+    grid: tuple[int, int]
     height: int
     matrix: Callable[[], Tensor]
-    form: PairForm
+    form: PairForm | OutputForm
 
     @property
     def size(self) -> int:
-        return self.points * self.height
+        return self.grid[0] * self.grid[1] * self.height
 
     def eigenvalues(self) -> Tensor:
         """Return the eigenvalues of K Λ Kᵀ that can differ from 0, descending, one per row of G."""
         scale, basis = torch.linalg.eigh(self.matrix())
         root = basis * scale.clamp(min=0).sqrt()  # G = root rootᵀ
-        image = self.form.apply(root.reshape(self.points, -1)).reshape(self.size, self.size)
+        columns = root.reshape(*self.grid, self.height, self.size).transpose(2, 3)
+        image = self.form(columns).transpose(2, 3).reshape(self.size, self.size)
         spectrum: Tensor = torch.linalg.eigvalsh(root.mT @ image).flip(0)
         return spectrum
 
