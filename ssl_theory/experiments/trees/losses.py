@@ -41,9 +41,15 @@ def _shared_weight(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
     return -torch.sigmoid((r_neg.mean(1) - r_pos.mean(1)) / temperature)
 
 
+def _spectral(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
+    # −2 f·f_+ + (f·f_-)², for on the unit sphere an inner product is 1 − r
+    return ((1.0 - r_neg).square() - 2.0 * (1.0 - r_pos)).mean(1)
+
+
 LOSSES: dict[LossName, Callable[[float, Tensor, Tensor], Tensor]] = {
     "infonce": _infonce,
     "simple": _simple,
     "positives": _positives,
     "shared-weight": _shared_weight,
+    "spectral": _spectral,
 }

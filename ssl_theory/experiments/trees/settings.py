@@ -11,7 +11,7 @@ from ssl_theory.hltm.network import Init
 from ssl_theory.hltm.topology import regular_size
 from ssl_theory.validation import require_count, require_flag, require_one_of, require_real, require_seed
 
-LossName = Literal["infonce", "simple", "positives", "shared-weight"]
+LossName = Literal["infonce", "simple", "positives", "shared-weight", "spectral"]
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "cosine"]
 
@@ -31,7 +31,8 @@ class TreeExperiment:
         batch: Triples in an update.
         steps: Updates in an epoch; 500 of 128 triples are 64,000.
         loss: "infonce" with one negative; "simple"; "positives" for r+ alone; "shared-weight" for −p with p
-            the softmax of the batch's mean distances, which gives all pairs of a batch one weight.
+            the softmax of the batch's mean distances, which gives all pairs of a batch one weight;
+            "spectral", which needs normalised outputs.
         temperature: τ, of the loss.
         optimizer: "sgd" or "adam".
         rate: Step size at the start.
@@ -94,6 +95,8 @@ class TreeExperiment:
             ("schedule", Schedule),
         ):
             require_one_of(name, getattr(self, name), get_args(kind))
+        if self.loss == "spectral" and not self.normalise:
+            raise ValueError("normalise must be True for the loss 'spectral', got False")
 
     def _require_polarity(self) -> None:
         if not isinstance(self.polarity, tuple) or len(self.polarity) != 2:

@@ -156,8 +156,17 @@ def test_losses_by_their_formulas(name: Any, seed: int) -> None:
             "positives": mean_pos,
             "shared-weight": -torch.exp(-mean_pos / tau)
             / (torch.exp(-mean_pos / tau) + torch.exp(-mean_neg / tau)),
+            "spectral": -2 * (1 - mean_pos) + ((1 - r_neg[s]) ** 2).mean(),
         }[name]
         assert relative_error(loss[s], expected) < 1e-12
+
+
+def test_the_spectral_loss_is_one_of_inner_products() -> None:
+    g = torch.Generator().manual_seed(0)
+    anchor, positive, negative = torch.nn.functional.normalize(torch.randn(3, 2, 7, 4, generator=g), dim=-1)
+    r_pos, r_neg = ((anchor - other).square().sum(-1) / 2 for other in (positive, negative))
+    expected = -2 * (anchor * positive).sum(-1).mean(1) + (anchor * negative).sum(-1).square().mean(1)
+    assert relative_error(ensemble_loss("spectral", 1.0)(r_pos, r_neg), expected) < 1e-6
 
 
 def test_shared_weight_gives_every_pair_of_a_batch_the_same_weight() -> None:
@@ -173,6 +182,7 @@ def test_shared_weight_gives_every_pair_of_a_batch_the_same_weight() -> None:
     ("options", "error", "message"),
     [
         ({"width": 0}, ValueError, "width must be at least 1, got 0"),
+        ({"loss": "spectral", "normalise": False}, ValueError, "normalise must be True for the loss"),
         ({"seeds": 0}, ValueError, "seeds must be at least 1"),
         ({"epochs": -1}, ValueError, "epochs must be at least 0"),
         ({"batch": 1.5}, TypeError, "batch must be an integer"),
