@@ -23,7 +23,7 @@ from torch.nn.parameter import is_lazy
 from ssl_theory.operators.convolutions import _Convolutions
 from ssl_theory.validation import require_finite
 
-__all__ = ["Mode", "operator_layers"]
+__all__ = ["Mode", "operator_layers", "refused_layers"]
 
 Mode = Literal["eval", "batch"]
 
@@ -56,6 +56,34 @@ def operator_layers(module: nn.Module) -> dict[str, str]:
         for layer, weight in found.items()
         if weight in parameters and not is_lazy(parameters[weight])
     }
+
+
+def refused_layers(module: nn.Module) -> dict[str, str]:
+    """Return the layers that have weights but no operator, each with the reason.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        By the name of the layer, or of the parameter where it belongs to no known layer; biases of layers
+        that have an operator are left out.
+    """
+    known = {weight.rpartition(".")[0] for weight in operator_layers(module).values()}
+    parts = dict(module.named_modules())
+    found: dict[str, str] = {}
+    for name, _ in module.named_parameters():
+        owner = name.rpartition(".")[0]
+        if owner in known:
+            continue
+        reason = _refusal(module, owner or name).removeprefix(": ")
+        loose = not reason or not type(parts[owner]).__module__.startswith("torch.nn.modules.")
+        if loose:
+            found[name] = (
+                f"a parameter of {type(parts[owner]).__name__} itself is not an operator: gradient only"
+            )
+        else:
+            found[owner] = reason
+    return found
 
 
 @dataclass(frozen=True, eq=False)
