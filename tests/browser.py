@@ -31,7 +31,7 @@ FLAGS = (
     "--disable-sync",
 )
 PHONE = {"width": 360, "height": 740}
-DESK = {"width": 1280, "height": 900}
+DESK = {"width": 1300, "height": 900}
 
 _LOOK, _FAINT = (
     (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("look.js", "contrast.js")
@@ -56,6 +56,11 @@ _STUCK = """() => [...document.querySelectorAll("main *")]
   .filter((e) => !e.querySelector("a[href], button, input"))  // which bring the reader along
   .filter((e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowX))
   .map((e) => e.outerHTML.slice(0, 120))"""
+
+# Formulas that go on beyond their column without a hint.
+_CUT = """() => [...document.querySelectorAll('main mjx-container[display="true"]')]
+  .filter((e) => e.scrollWidth > e.clientWidth + 1 && !e.classList.contains("wide"))
+  .map((e) => e.parentElement.id || e.textContent.slice(0, 60))"""
 
 # What a control shows: the pictures that are visible, and the value of each slider.
 _STATE = """(box) => {
@@ -89,6 +94,7 @@ class Visit:
     brightness: dict[str, float] = field(default_factory=dict)  # mean in [0, 255], by colour scheme
     contrast: dict[str, float] = field(default_factory=dict)  # standard deviation, by colour scheme
     faint: list[str] = field(default_factory=list)  # words too close in colour to their ground
+    cut: list[str] = field(default_factory=list)  # formulas cut off without a hint, at either width
     stuck: list[str] = field(default_factory=list)  # what scrolls sideways but cannot be focused
     barriers: list[str] = field(default_factory=list)  # what axe-core calls serious or critical
     loaded: set[str] = field(default_factory=set)  # addresses of all that the page loaded
@@ -161,6 +167,7 @@ def visit(context: BrowserContext, base: str, name: str) -> Visit:
     page.emulate_media(color_scheme="light")
     page.goto(base + name, wait_until="load")
     found.seen = page.evaluate(_LOOK)
+    found.cut = page.evaluate(_CUT)
     found.controls = [_try_control(box) for box in page.locator(".ssl-control").all()]
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -171,6 +178,7 @@ def visit(context: BrowserContext, base: str, name: str) -> Visit:
     )
     page.wait_for_timeout(400)  # the theme looks anew at what overflows a moment after a change of size
     found.stuck = page.evaluate(_STUCK)
+    found.cut += page.evaluate(_CUT)
     page.set_viewport_size(DESK)
     page.evaluate(_AXE)
     found.barriers = page.evaluate(_BARRIERS)

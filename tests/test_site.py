@@ -87,6 +87,7 @@ PROPERTIES: dict[str, Callable[[Visit], object]] = {
     "every word stands out from its ground": lambda v: v.faint,
     "nothing keeps a reader out, by axe-core's rules": lambda v: v.barriers,
     "all that scrolls sideways can be focused": lambda v: v.stuck,
+    "a formula wider than its column says so": lambda v: v.cut,
     "its own files are light": lambda v: (v.seen["own_weight"] > MAX_OWN_BYTES) * v.seen["own_weight"],
     "nothing is wider than a phone": lambda v: v.overflow if v.overflow > 0 else 0,
     "the light page is light and not blank": lambda v: (
@@ -230,6 +231,10 @@ FAULTY_PAGES = [
     {
         CONSOLE: '<link rel="stylesheet" href="missing.css">',
         RAW: "<p>by (???) it holds</p>",
+        "a formula wider than its column says so": (
+            '<p><mjx-container display="true" style="display: block; overflow-x: auto" tabindex="0">'
+            '<span style="display: block; width: 1900px">x</span></mjx-container></p>'
+        ),
         "all that scrolls sideways can be focused": (
             '<div style="overflow-x: auto"><p style="width: 900px">wide</p></div>'
         ),
