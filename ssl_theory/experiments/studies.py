@@ -19,6 +19,7 @@ import pandas as pd
 
 from ssl_theory.experiments.image_operators import operator_table
 from ssl_theory.experiments.images import TABLES, ImageExperiment, table
+from ssl_theory.experiments.pairs import pair_table
 from ssl_theory.experiments.trees import TreeExperiment, tabulate
 
 __all__ = ["STUDIES", "Study", "main"]
@@ -50,6 +51,10 @@ def _mechanism(settings: Sequence[ImageExperiment], folder: Path, **how: Any) ->
 def _trees(settings: Mapping[str, TreeExperiment], folder: Path, **how: Any) -> pd.DataFrame:
     how.pop("executor")  # the seeds of a setting are trained together
     return tabulate(settings, folder / "table.csv", **how)
+
+
+def _pairs(folder: Path, *, report: Callable[[str], Any], **_: Any) -> pd.DataFrame:
+    return pair_table(folder=folder, report=report)  # on the CPU, one setting after the other
 
 
 def _short(data: str, loss: str, *, batch_norm: bool = True) -> ImageExperiment:
@@ -100,6 +105,7 @@ STUDIES: dict[str, Study] = {
         "cosines of gradients and where they lie, patches of photographs",
         partial(_mechanism, [_short("photographs", "infonce")]),
     ),
+    "pairs": Study("tree networks beside the eigenfunctions of the augmentation graph", _pairs),
     "latents-shapes": Study(
         "trees of other depth, branching and root polarity",
         partial(
