@@ -21,6 +21,7 @@ from statistics import median
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import ssl_theory
 from ssl_theory.theorems import Claim, Kind, Theorem, claims
 
 if TYPE_CHECKING:  # the command line reads records without importing torch
@@ -444,8 +445,8 @@ def _claim_of(claim_id: str, chapter: str) -> tuple[Theorem, Claim]:
 
 @cache
 def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("ssl-theory", "torch", "numpy")}
-    return {"python": platform.python_version(), **packages}
+    packages = {name: version(name) for name in ("torch", "numpy")}
+    return {"python": platform.python_version(), "ssl-theory": ssl_theory.__version__, **packages}
 
 
 def told(record: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ssl_theory.experiments.images import ImageExperiment, ImageRun
 from ssl_theory.experiments.images.losses import batch_loss
 from ssl_theory.experiments.images.settings import ADDED, LossName
+from ssl_theory.experiments.images.tables import made_on
 from ssl_theory.experiments.store import Setting
 from ssl_theory.experiments.sweep import Report, sweep
 from ssl_theory.losses import InfoNCE
@@ -178,9 +179,10 @@ def targets(
     """Return losses of one batch of outputs: those of the book, and nulls that know nothing of the objects.
 
     Every gradient of a function of the outputs is Σ_u K_u g_u: it lies in the span of the connections. What a
-    gradient is compared with has to lie there, too. "permuted" is InfoNCE with the second views of other
-    objects, "labels" a cross-entropy of random labels by a random linear head, "object" and "view" are random
-    directions asked of the outputs, for each object or for each view.
+    gradient is compared with has to lie there, too. "own" is the loss of the experiment itself, "permuted" is
+    InfoNCE with the second views of other objects, "labels" a cross-entropy of random labels by a random
+    linear head, "object" and "view" are random directions asked of the outputs, for each object or for each
+    view.
 
     Args:
         experiment: Names the temperature and the margin.
@@ -198,6 +200,7 @@ def targets(
     names: tuple[LossName, ...] = ("infonce", *OTHERS)
     found = {name: batch_loss(replace(experiment, loss=name, beta=0.0))(first, second) for name in names}
     return found | {
+        "own": batch_loss(experiment)(first, second),
         "permuted": batch_loss(replace(experiment, loss="infonce", beta=0.0))(first, second[shuffled]),
         "labels": F.cross_entropy(outputs.flatten(0, 1) @ draw((width, 10)), classes.repeat_interleave(2)),
         "object": (outputs * draw((size, 1, width))).sum(),
@@ -233,7 +236,7 @@ def batch_gradients(
         }
         found.append(
             {
-                name: {l: -g.flatten(1) for l, g in zip(layers, gs, strict=True)}
+                name: {layer: -g.flatten(1) for layer, g in zip(layers, gs, strict=True)}
                 for name, gs in gradients.items()
             }
         )
@@ -276,7 +279,6 @@ def mechanism(
     run = trajectory.run
     views = fixed_views(run, objects, copies)
     moments = sorted(trajectory.states) if epochs is None else list(epochs)
-    own = run.experiment.loss.replace("-plain", "")
     rows = []
     for i, epoch in enumerate(moments):
         steps = batch_gradients(trajectory, epoch, layers, batches)
@@ -306,7 +308,7 @@ def mechanism(
                         for name in (*OTHERS, *NULLS)
                     },
                     "cosine_of_means": _cosine(means["infonce"], means["covariance"]),
-                    "cos_operator": _cosine(vec(means[own]), asked),
+                    "cos_operator": _cosine(vec(means["own"]), asked),
                     **{
                         f"share_{name}": _mean([overlap(s[name][layer], found.directions) for s in steps])
                         for name in ("infonce", *OTHERS, *NULLS)
@@ -345,7 +347,7 @@ def operator_table(
         report: As for `sweep`.
 
     Returns:
-        The rows of all runs, with their settings.
+        The rows of all runs, with their settings, torch's version and the device.
 
     Raises:
         ValueError: As for `ImageRun.on` and `sweep`.
@@ -364,4 +366,5 @@ def _three_moments(experiment: ImageExperiment, seed: int, device: str, _: Path 
     trajectory = follow(experiment, seed, device=device)
     kept = sorted(trajectory.states)
     rows = mechanism(trajectory, epochs=[kept[0], kept[len(kept) // 2], kept[-1]])
-    return rows.assign(**{n: value for n, value in experiment.labels.items() if n not in rows})
+    labels = experiment.labels | made_on(device)
+    return rows.assign(**{n: value for n, value in labels.items() if n not in rows})

@@ -10,11 +10,12 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+
+import ssl_theory
 
 __all__ = [
     "CheckpointError",
@@ -164,5 +165,5 @@ def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "ssl-theory": version("ssl-theory"),
+        "ssl-theory": ssl_theory.__version__,
     }

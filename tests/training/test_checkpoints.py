@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
+from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 
 import pytest
 import torch
 
+import ssl_theory
 from ssl_theory.training import checkpoints
 from ssl_theory.training.checkpoints import (
     CheckpointError,
@@ -98,6 +100,17 @@ def test_another_version_warns(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_checkpoint(path, {"a": "1"})
+
+
+def test_a_checkout_that_is_not_installed_has_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(Distribution, "from_name", unknown)
+    save_checkpoint(tmp_path / "run", STATE)
+    assert load_checkpoint(tmp_path / "run", {"a": "1"})["versions"]["ssl-theory"] == ssl_theory.__version__
 
 
 def test_atomic_write_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def _told_apart(one: ImageExperiment, others: Sequence[ImageExperiment]) -> str:
 
 def _pixels(experiment: ImageExperiment, place: Mapping[str, Any], _: Path | None) -> pd.DataFrame:
     rows = pixels(experiment, **place)
-    return labelled(experiment, rows, loss_name="pixels", epochs=0, **_made(place))
+    return labelled(experiment, rows, loss_name="pixels", epochs=0, **made_on(place["device"]))
 
 
 def _trained(
@@ -129,10 +129,18 @@ def _trained(
     rows = run(experiment, folder=keep if there else folder, **place, **how)
     if keep is not None and folder is not None and not there and distributed.rank() == 0:
         (folder / file).replace(keep / file)
-    return labelled(experiment, rows, **_made(place))
+    return labelled(experiment, rows, **made_on(place["device"]))
 
 
-def _made(place: Mapping[str, Any]) -> dict[str, str]:
-    device = resolve_device(place["device"])
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+def made_on(device: str) -> dict[str, str]:
+    """Return what a stored table says of its making: torch's version and the device's name.
+
+    Args:
+        device: As for `resolve_device`.
+
+    Returns:
+        `torch` and `device`.
+    """
+    place = resolve_device(device)
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
     return {"torch": str(torch.__version__), "device": name}

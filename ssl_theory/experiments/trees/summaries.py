@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import pandas as pd
 import torch
 
+import ssl_theory
 from ssl_theory.experiments.trees.settings import TreeExperiment
 
 MOMENTS = (0, 1, 2, 4, 8, 12, 16, 20)  # epochs that are stored
@@ -85,6 +85,6 @@ def level_summary(
     # a measured update within its noise of 0 has no direction
     table = table.join(explained(rows).replace([math.inf, -math.inf], math.nan)).reset_index()
     setting = {n: v for n, v in experiment.labels.items() if n != "seeds"}  # they stand beside the means
-    versions = {"torch": torch.__version__, "ssl_theory": version("ssl-theory")}
+    versions = {"torch": torch.__version__, "ssl_theory": ssl_theory.__version__}
     together = int(rows.groupby("group")["seed"].nunique().max())
     return table.assign(**setting, together=together, **versions, device=device)
