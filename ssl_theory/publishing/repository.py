@@ -15,7 +15,7 @@ INSTALL = """\
 from importlib.util import find_spec
 
 if find_spec("ssl_theory") is None:
-    %pip install --quiet "ssl-theory @ git+{url}@{branch}"
+    %pip install --quiet "ssl-theory[notebooks,data] @ git+{url}@{branch}"
 """
 
 
