@@ -170,7 +170,7 @@ def layer_operator(
 
 
 NULLS = ("permuted", "labels", "object", "view")
-OTHERS = ("covariance", "triplet", "simple")
+OTHERS: tuple[LossName, ...] = ("covariance", "triplet", "simple")
 
 
 def targets(

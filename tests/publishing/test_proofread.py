@@ -10,7 +10,8 @@ from ssl_theory.publishing.proofread import raw_markup, require_proofread
 SOUND = r"""<html><head><title>$x$</title></head><body><nav>{eq}`menu`</nav><article>
 <p>A variance <span class="math notranslate">\(\mathbb V\)</span> of 5 %, a <em>mean</em>.<br></p>
 <div class="math">\[\hat v = {eq}\]</div><pre>{glue:text}`a` $b$ \mathbb</pre><p><code>$x$</code></p>
-<figcaption class="tex2jax_process">\(\mathrm{OP}\)</figcaption><dl><dt class="sig sig-object">a='$s$'</dt></dl>
+<figcaption class="tex2jax_process">\(\mathrm{OP}\)</figcaption>
+<dl><dt class="sig sig-object">a='$s$'</dt></dl>
 <img src="a.png"><script>"$$"</script></article><footer>\mathbb</footer></body></html>"""
 
 
