@@ -117,7 +117,8 @@ def sample_weights(loss: Scalar, outputs: Float[Tensor, "N A n_L"]) -> Float[Ten
         outputs: f_L of every view, shape (N, A, n_L).
 
     Returns:
-        Symmetric, shape (N·A, N·A): minus half of the loss's Hessian in the further output.
+        Symmetric, shape (N·A, N·A): minus half of the loss's Hessian in the further output, by N·A products
+        with it.
 
     Raises:
         TypeError: If the outputs are no float tensor, or the loss returns no tensor.
