@@ -19,6 +19,7 @@ from ssl_theory.operators.overlap import Explained, explained_update, overlap, p
 __all__ = [
     "Eigenpairs",
     "Explained",
+    "Linearised",
     "OutputLoss",
     "WeightOperator",
     "between_variance",

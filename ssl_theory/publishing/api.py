@@ -53,6 +53,12 @@ ROOMS = (
         ("operators",),
     ),
     Room(
+        "inspection",
+        "Inspection",
+        "Your own encoder and views: what a loss does to its weights, and what its outputs are worth.",
+        ("inspection",),
+    ),
+    Room(
         "hltm",
         "Latent trees",
         "Trees of hidden causes, what they predict, and the networks that mirror them.",

@@ -1,4 +1,4 @@
-"""The command line: ssl-theory list | run CHAPTER | build | ledger | serve | experiment | notebooks.
+"""The command line: ssl-theory list | run | build | ledger | serve | experiment | inspect | notebooks.
 
 Nothing is imported before `main` runs, so that Ctrl-C finds a program that can answer it.
 """

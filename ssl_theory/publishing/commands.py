@@ -209,6 +209,7 @@ def _took(book: Book, chapter: Chapter) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from ssl_theory.publishing import inspection
     from ssl_theory.publishing.experiment import add_experiment
 
     parser = argparse.ArgumentParser(
@@ -260,6 +261,9 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=_positive, help="1 to 65535 (default: the first free one from 8000)"
     )
     add_experiment(commands)
+    shown = "encoder:model encoder:views --loss infonce --temperature 0.2 -o report/"
+    kept = "; the layers that were measured, if any, are in the report"
+    inspection.add_arguments(add("inspect", inspection.inspect, shown, kept))
     fixing = add("notebooks", check_notebooks, "--fix")
     fixing.add_argument("--fix", action="store_true", help="mend them")
     return parser
