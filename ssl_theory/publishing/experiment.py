@@ -12,7 +12,7 @@ from ssl_theory.publishing.errors import BuildError, UsageError
 
 KINDS = {
     "hltm": "do hidden neurons learn the latents of a tree?",
-    "images": "does the operator explain contrastive learning on images?",
+    "images": "what does a covariance explain of contrastive learning on images?",
 }
 
 

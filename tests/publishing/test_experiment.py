@@ -194,7 +194,7 @@ def test_help_names_choices_and_defaults(
         cli.main(["experiment", kind, "--help"])
     assert stop.value.code == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "do hidden neurons learn" in shown or "does the operator explain" in shown
+    assert "do hidden neurons learn" in shown or "what does a covariance explain" in shown
     choices = ("--loss [{infonce,", "--schedule [{constant,cosine}")
     for text in (*choices, "(default: infonce)", "-o PATH, --output PATH", "--shard", "(default: auto)"):
         assert text in shown

@@ -1,4 +1,4 @@
-"""Does the operator explain contrastive learning on images? Encoders trained by five losses (T12).
+"""What does a covariance explain of learning from images? Encoders trained by five losses (T12).
 
 An experiment trains one encoder for each seed and follows what its frozen features are worth. All losses see
 the same batches: two views of each image, the other images as negatives.
