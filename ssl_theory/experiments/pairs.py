@@ -200,16 +200,23 @@ def pair_table(
         report: Called with a line after each experiment.
 
     Returns:
-        The rows, numbers to six digits.
+        The rows of the first and last measurement and of the 1st, 2nd, 4th, 8th, …; six digits are stored.
     """
     tables = []
     for one in settings:
-        tables.append(run(one))
+        tables.append(_thinned(run(one), one))
         report(f"kept {one.keep}, {one.loss}: {tables[-1]['angle'].iloc[-one.seeds :].median():.1f}°")
     rows = pd.concat(tables, ignore_index=True)
     with atomic_write(folder / "pairs.csv") as file:
         file.write(rows.to_csv(index=False, float_format="%.6g").encode())
     return rows
+
+
+def _thinned(rows: pd.DataFrame, experiment: PairExperiment) -> pd.DataFrame:
+    """Return the measurements that are stored: enough for a logarithmic axis."""
+    count = rows["step"] // experiment.every
+    powers = count.map(lambda k: int(k).bit_count() <= 1)
+    return rows[powers | (rows["step"] == experiment.steps)]
 
 
 class _World:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -96,7 +97,8 @@ def test_two_kept_children_leave_two_directions() -> None:
 
 def test_the_table_is_written(tmp_path: Path) -> None:
     lines: list[str] = []
-    rows = pair_table([TINY], folder=tmp_path, report=lines.append)
+    rows = pair_table([replace(TINY, steps=35, every=5)], folder=tmp_path, report=lines.append)
+    assert sorted(set(rows["step"])) == [0, 5, 10, 20, 35]
     stored = pd.read_csv(tmp_path / "pairs.csv", dtype={"keep": str})
     assert len(stored) == len(rows)
     assert (stored["angle"] - rows["angle"]).abs().max() < 1e-3
