@@ -13,6 +13,7 @@ EXTRAS = {
     **dict.fromkeys(("mlxtend", "skimage"), "data"),
     **dict.fromkeys(("jupyter_book", "sphinx", "sphinx_mathjax_offline", "docutils"), "book"),
     "tyro": "experiments",
+    "lightning": "lightning",
     **dict.fromkeys(("dask", "distributed"), "cluster"),
 }
 
