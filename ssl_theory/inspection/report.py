@@ -49,7 +49,7 @@ p, li { max-width:46rem }
 table { border-collapse:collapse; font-size:.92rem }
 th, td { text-align:left; padding:.3rem .8rem .3rem 0; border-bottom:1px solid var(--line);
   vertical-align:top }
-td { overflow-wrap:normal }
+th, td { overflow-wrap:normal; min-width:3rem }
 td.n, th.n { text-align:right; font-variant-numeric:tabular-nums; white-space:nowrap }
 .layers { display:grid; gap:1rem; grid-template-columns:repeat(auto-fill, minmax(min(21rem, 100%), 1fr)) }
 figure { margin:0; padding:.8rem; min-width:0; background:var(--card); border:1px solid var(--line);

@@ -114,10 +114,11 @@ def test_the_simple_loss_has_no_residue() -> None:
     assert any("the residue is expected to pass the leading part" in line for line in noisy.advice)
 
 
-def test_a_function_of_the_outputs_has_the_operator_of_the_loss_that_it_is() -> None:
+@pytest.mark.parametrize("negatives", [1, 2])
+def test_a_function_of_the_outputs_has_the_operator_of_the_loss_that_it_is(negatives: int) -> None:
     outputs = views_of(5, 3, 4)
-    own = act(LOSS, outputs)
-    other = act(lambda f: mean_loss(f, LOSS), outputs)
+    own = act(LOSS, outputs, negatives)
+    other = act(lambda f: mean_loss(f, LOSS, negatives), outputs)
     assert own.value == pytest.approx(other.value)
     assert own.exact is not None and own.leading is not None  # noqa: PT018
     assert other.exact is not None and other.leading is not None  # noqa: PT018
