@@ -3,7 +3,7 @@
 from ssl_theory.hltm import lucky
 from ssl_theory.hltm.augmentation_graph import (
     AugmentationGraph,
-    Eigenpairs,
+    Eigenfunctions,
     additive_functions,
     augmentation_graph,
 )
@@ -38,7 +38,7 @@ __all__ = [
     "AugmentationGraph",
     "CategoricalTree",
     "Ceilings",
-    "Eigenpairs",
+    "Eigenfunctions",
     "ExactTree",
     "LatentModel",
     "LatentTree",

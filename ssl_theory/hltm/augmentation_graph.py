@@ -21,12 +21,12 @@ from torch import Tensor
 
 from ssl_theory.hltm.model import LatentModel
 
-__all__ = ["AugmentationGraph", "Eigenpairs", "additive_functions", "augmentation_graph"]
+__all__ = ["AugmentationGraph", "Eigenfunctions", "additive_functions", "augmentation_graph"]
 
 _RANK = 1e-12  # a direction shorter than this, relative to the longest, is rounding
 
 
-class Eigenpairs(NamedTuple):
+class Eigenfunctions(NamedTuple):
     """Eigenvalues, largest first, and eigenfunctions, orthonormal in L²(p)."""
 
     values: Float[Tensor, " k"]
@@ -79,7 +79,7 @@ class AugmentationGraph:
     def _factor(self) -> Tensor:
         return self.joint / torch.outer(self.law, self.kept_law).sqrt()
 
-    def eigenpairs(self, within: Float[Tensor, "patterns k"] | None = None) -> Eigenpairs:
+    def eigenpairs(self, within: Float[Tensor, "patterns k"] | None = None) -> Eigenfunctions:
         """Return what a class of functions can see of the pairs: all eigenpairs of G, or of its compression.
 
         Args:
@@ -95,10 +95,10 @@ class AugmentationGraph:
         root = self.law.sqrt().unsqueeze(1)
         if within is None:
             vectors, singular, _ = torch.linalg.svd(self._factor, full_matrices=False)
-            return Eigenpairs(singular.square(), vectors / root)
+            return Eigenfunctions(singular.square(), vectors / root)
         basis = _orthonormal(root, within)
         turned, singular, _ = torch.linalg.svd(basis.mT @ self._factor, full_matrices=False)
-        return Eigenpairs(singular.square(), basis @ turned / root)
+        return Eigenfunctions(singular.square(), basis @ turned / root)
 
     def given_kept(self, functions: Float[Tensor, "patterns k"]) -> Float[Tensor, "states k"]:
         """Return E[g(x) | z_C = a]."""
