@@ -34,6 +34,7 @@ def predictor_loss(
         ValueError: If the outputs have not three dimensions, or another shape or device does not fit.
 
     Example:
+        >>> import torch
         >>> f = torch.tensor([[[1.0], [3.0]]])  # one object in two views
         >>> predictor_loss(f, torch.eye(1)).item()
         1.0
