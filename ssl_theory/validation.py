@@ -203,3 +203,26 @@ def require_widths(widths: Sequence[int]) -> tuple[int, ...]:
     if len(widths) < 2:
         raise ValueError(f"widths must list at least n_0 and n_1, got {list(widths)}")
     return tuple(require_integer(f"widths[{i}]", n, 1) for i, n in enumerate(widths))
+
+
+def require_two_views(first: object, second: object) -> None:
+    """Refuse what is not the outputs of two views of a batch of objects, both of shape (B ≥ 2, n_L).
+
+    Args:
+        first: Outputs of one view.
+        second: Outputs of another view of the same objects.
+
+    Raises:
+        TypeError: If one is no float tensor, or their dtypes differ.
+        ValueError: If shapes or devices differ, or B < 2.
+    """
+    require_float_tensor("first", first)
+    require_float_tensor("second", second)
+    assert isinstance(first, Tensor)
+    assert isinstance(second, Tensor)
+    require_same_kind("second", second, "first", first)
+    if first.ndim != 2 or first.shape[0] < 2 or second.shape != first.shape:
+        raise ValueError(
+            f"first and second must share a shape (B ≥ 2, n_L), got {tuple(first.shape)} and "
+            f"{tuple(second.shape)}"
+        )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances, require_loss
 from ssl_theory.losses.weights import leading_weights
-from ssl_theory.validation import require_float_tensor, require_same_kind
+from ssl_theory.validation import require_float_tensor, require_same_kind, require_two_views
 
 __all__ = [
     "covariance_loss",
@@ -115,14 +115,7 @@ def estimated_weights(
 
 
 def _check_batch(first: Tensor, second: Tensor, loss: ContrastiveLoss | None, weights: Tensor | None) -> None:
-    require_float_tensor("first", first)
-    require_float_tensor("second", second)
-    require_same_kind("second", second, "first", first)
-    if first.ndim != 2 or first.shape[0] < 2 or second.shape != first.shape:
-        raise ValueError(
-            f"first and second must share a shape (B ≥ 2, n_L), got {tuple(first.shape)} and "
-            f"{tuple(second.shape)}"
-        )
+    require_two_views(first, second)
     if (loss is None) == (weights is None):
         raise ValueError("give exactly one of loss and weights")
     if loss is not None:

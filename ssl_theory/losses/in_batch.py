@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ssl_theory.validation import require_float_tensor, require_real, require_same_kind
+from ssl_theory.validation import require_real, require_same_kind, require_two_views
 
 __all__ = ["nt_xent"]
 
@@ -46,14 +46,7 @@ def nt_xent(
     if all(isinstance(view, Tensor) and view.dtype in HALF for view in (first, second)):
         require_same_kind("second", second, "first", first)
         first, second = first.float(), second.float()
-    require_float_tensor("first", first)
-    require_float_tensor("second", second)
-    require_same_kind("second", second, "first", first)
-    if first.ndim != 2 or first.shape[0] < 2 or second.shape != first.shape:
-        raise ValueError(
-            f"first and second must share a shape (B ≥ 2, n_L), got {tuple(first.shape)} and "
-            f"{tuple(second.shape)}"
-        )
+    require_two_views(first, second)
     with torch.autocast(first.device.type, enabled=False):
         rows = _directions(torch.cat([first, second]), temperature**-0.5)
         return (_losses(rows) if _in_forward_mode() else _Losses.apply(rows)[0]).mean()  # type: ignore[no-untyped-call]
