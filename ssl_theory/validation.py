@@ -205,8 +205,27 @@ def require_widths(widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(require_integer(f"widths[{i}]", n, 1) for i, n in enumerate(widths))
 
 
-def require_two_views(first: object, second: object) -> None:
-    """Refuse what is not the outputs of two views of a batch of objects, both of shape (B ≥ 2, n_L).
+def require_outputs(name: str, outputs: object) -> Tensor:
+    """Return outputs of a view set, shape (N, A, n_L), if they are that and not empty.
+
+    Args:
+        name: How a message calls them.
+        outputs: f_L, or another function of every view.
+
+    Raises:
+        TypeError: If they are no float tensor.
+        ValueError: If they have not three dimensions, or one of them is 0.
+    """
+    require_float_tensor(name, outputs)
+    assert isinstance(outputs, Tensor)
+    require_rank(name, outputs, 3, "(N objects, A augmentations, n_L)")
+    if 0 in outputs.shape:
+        raise ValueError(f"{name} must have no dimension of size 0, got shape {tuple(outputs.shape)}")
+    return outputs
+
+
+def require_two_views(first: object, second: object) -> int:
+    """Return B if these are the outputs of two views of a batch of objects, both of shape (B ≥ 2, n_L ≥ 1).
 
     Args:
         first: Outputs of one view.
@@ -214,15 +233,16 @@ def require_two_views(first: object, second: object) -> None:
 
     Raises:
         TypeError: If one is no float tensor, or their dtypes differ.
-        ValueError: If shapes or devices differ, or B < 2.
+        ValueError: If shapes or devices differ, B < 2 or n_L < 1.
     """
     require_float_tensor("first", first)
     require_float_tensor("second", second)
     assert isinstance(first, Tensor)
     assert isinstance(second, Tensor)
     require_same_kind("second", second, "first", first)
-    if first.ndim != 2 or first.shape[0] < 2 or second.shape != first.shape:
+    if first.ndim != 2 or first.shape[0] < 2 or first.shape[1] < 1 or second.shape != first.shape:
         raise ValueError(
-            f"first and second must share a shape (B ≥ 2, n_L), got {tuple(first.shape)} and "
+            f"first and second must share a shape (B ≥ 2, n_L ≥ 1), got {tuple(first.shape)} and "
             f"{tuple(second.shape)}"
         )
+    return int(first.shape[0])

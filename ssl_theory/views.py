@@ -17,6 +17,7 @@ from ssl_theory.validation import (
     require_float_tensor,
     require_generator,
     require_integer,
+    require_outputs,
     require_rank,
     require_real,
 )
@@ -139,20 +140,12 @@ def between_trace(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
         >>> between_trace(torch.tensor([[[1.0], [3.0]], [[4.0], [8.0]]]))  # means 2 and 6
         tensor(4.)
     """
-    means = _checked_values(values).mean(1)
+    means = require_outputs("values", values).mean(1)
     return (means - means.mean(0)).square().sum() / means.shape[0]
 
 
 def within_trace(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
     """Return E_x tr V_aug[g | x], the mean variance of g within an object; see `between_trace`."""
-    values = _checked_values(values)
+    values = require_outputs("values", values)
     centred = values - values.mean(1, keepdim=True)
     return centred.square().sum() / (values.shape[0] * values.shape[1])
-
-
-def _checked_values(values: Tensor) -> Tensor:
-    require_float_tensor("values", values)
-    require_rank("values", values, 3, "(N objects, A augmentations, n)")
-    if 0 in values.shape:
-        raise ValueError(f"values must hold at least one object, view and number, got {tuple(values.shape)}")
-    return values

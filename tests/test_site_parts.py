@@ -110,7 +110,9 @@ def test_the_map_leads_to_the_statements_and_shows_what_a_result_uses(context: B
         for arrow in near.all()
     )
     page.keyboard.press("Tab")
-    assert not page.evaluate("document.querySelector(\".main-map a[href$='#t3']\") === document.activeElement")
+    assert not page.evaluate(
+        "document.querySelector(\".main-map a[href$='#t3']\") === document.activeElement"
+    )
     box.focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/simple.html#t3")

@@ -14,8 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.losses.spectral import require_batch
-from ssl_theory.validation import require_float_tensor, require_integer, require_rank, require_real
+from ssl_theory.validation import (
+    require_float_tensor,
+    require_integer,
+    require_outputs,
+    require_real,
+    require_two_views,
+)
 
 __all__ = [
     "barlow_twins",
@@ -53,10 +58,7 @@ def feature_covariance(
         tensor([[1., 1.],
                 [1., 1.]])
     """
-    require_float_tensor("outputs", outputs)
-    require_rank("outputs", outputs, 3, "(N objects, A augmentations, n_L)")
-    if 0 in outputs.shape:
-        raise ValueError(f"outputs must have no dimension of size 0, got shape {tuple(outputs.shape)}")
+    require_outputs("outputs", outputs)
     rows = outputs.flatten(1) if branches else outputs.flatten(0, 1)
     centred = rows - rows.mean(0)
     return centred.mT @ centred / len(rows)
@@ -193,7 +195,7 @@ def vicreg(
         TypeError: If an argument is of the wrong type, or dtypes differ.
         ValueError: If shapes or devices differ, B < 2, or a number is out of range.
     """
-    size = require_batch(first, second)
+    size = require_two_views(first, second)
     outputs = torch.stack([first, second], 1)
     penalty = vicreg_penalty(
         feature_covariance(outputs, branches=True),
@@ -256,7 +258,7 @@ def barlow_twins(
         TypeError: If an argument is of the wrong type, or dtypes differ.
         ValueError: If shapes or devices differ, B < 2, or ε is negative.
     """
-    require_batch(first, second)
+    require_two_views(first, second)
     covariance = feature_covariance(torch.stack([first, second], 1), branches=True)
     return cross_correlation_penalty(covariance, weight, epsilon)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.validation import require_float_tensor, require_rank, require_same_kind
+from ssl_theory.validation import require_outputs, require_two_views
 
 __all__ = ["spectral_contrastive", "two_view_spectral_contrastive"]
 
@@ -33,10 +33,7 @@ def spectral_contrastive(outputs: Float[Tensor, "N A n_L"]) -> Float[Tensor, ""]
         >>> float(spectral_contrastive(torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])))
         -0.75
     """
-    require_float_tensor("outputs", outputs)
-    require_rank("outputs", outputs, 3, "(N objects, A augmentations, n_L)")
-    if 0 in outputs.shape:
-        raise ValueError(f"outputs must have no dimension of size 0, got shape {tuple(outputs.shape)}")
+    require_outputs("outputs", outputs)
     positives = outputs.mean(1).square().sum(-1).mean()  # E f(x1)·f(x+), drawn independently
     flat = outputs.flatten(0, 1)
     return -2 * positives + (flat @ flat.mT).square().mean()
@@ -61,20 +58,7 @@ def two_view_spectral_contrastive(
         TypeError: If an argument is no float tensor, or dtypes differ.
         ValueError: If shapes or devices differ, or B < 2.
     """
-    size = require_batch(first, second)
+    size = require_two_views(first, second)
     squares = (first @ second.mT).square()
     others = squares.sum() - squares.diagonal().sum()
     return -2 * (first * second).sum() / size + others / (size * (size - 1))
-
-
-def require_batch(first: Tensor, second: Tensor) -> int:
-    """Return B if both are outputs of shape (B ≥ 2, n_L), of one dtype on one device, else raise."""
-    require_float_tensor("first", first)
-    require_float_tensor("second", second)
-    require_same_kind("second", second, "first", first)
-    if first.ndim != 2 or first.shape[0] < 2 or first.shape[1] < 1 or second.shape != first.shape:
-        raise ValueError(
-            f"first and second must share a shape (B ≥ 2, n_L ≥ 1), got {tuple(first.shape)} and "
-            f"{tuple(second.shape)}"
-        )
-    return int(first.shape[0])

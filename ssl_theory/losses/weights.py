@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.losses.contrastive import ContrastiveLoss, half_squared_distances, require_loss
-from ssl_theory.validation import require_float_tensor, require_integer, require_rank
+from ssl_theory.validation import require_integer, require_outputs
 
 __all__ = [
     "leading_weights",
@@ -38,8 +38,7 @@ def leading_weights(
         TypeError: If the outputs are no float tensor, or the loss is none.
         ValueError: If the outputs have not three dimensions, or there are too many tuples to enumerate.
     """
-    require_float_tensor("outputs", outputs)
-    require_rank("outputs", outputs, 3, "(N objects, A augmentations, n_L)")
+    require_outputs("outputs", outputs)
     means = outputs.mean(1)
     r_neg = half_squared_distances(means, means)
     _, neg = mean_pair_weights(loss, torch.zeros_like(r_neg[:, :1]), r_neg, negatives)
@@ -63,8 +62,7 @@ def mean_loss(
         TypeError: If the outputs are no float tensor, or `negatives` is not an integer.
         ValueError: If the outputs have not three dimensions, or there are too many tuples to enumerate.
     """
-    require_float_tensor("outputs", outputs)
-    require_rank("outputs", outputs, 3, "(N objects, A augmentations, n_L)")
+    require_outputs("outputs", outputs)
     r_pos, r_neg = view_distances(outputs)
     tuples = _negative_tuples(r_pos, r_neg, negatives)
     sums = [loss(pos, neg).sum() for _, pos, neg in _enumerate_losses(r_pos, r_neg, tuples)]

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.losses.feature import feature_covariance
-from ssl_theory.validation import require_finite, require_flag, require_float_tensor, require_rank
+from ssl_theory.validation import require_finite, require_flag, require_float_tensor, require_outputs
 
 __all__ = ["OutputForm", "OutputLoss", "feature_weights", "sample_weights"]
 
@@ -130,8 +130,7 @@ def sample_weights(loss: Scalar, outputs: Float[Tensor, "N A n_L"]) -> Float[Ten
         tensor([[1., 1.],
                 [1., 1.]])
     """
-    require_float_tensor("outputs", outputs)
-    require_rank("outputs", outputs, 3, "(N objects, A augmentations, n_L)")
+    require_outputs("outputs", outputs)
     outputs = outputs.detach()
     views = outputs.shape[0] * outputs.shape[1]
 

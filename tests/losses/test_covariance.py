@@ -129,7 +129,7 @@ def test_no_gradient_flows_through_the_weights() -> None:
 @pytest.mark.bad_input
 def test_bad_input() -> None:
     f = torch.ones(3, 2)
-    with pytest.raises(ValueError, match=r"first and second must share a shape \(B ≥ 2, n_L\)"):
+    with pytest.raises(ValueError, match=r"first and second must share a shape \(B ≥ 2, n_L ≥ 1\)"):
         two_view_covariance_loss(f[:1], f[:1], InfoNCE(1.0))
     with pytest.raises(ValueError, match="give exactly one of loss and weights"):
         two_view_covariance_loss(f, f)

@@ -204,7 +204,7 @@ def test_half_precision_is_computed_in_full(dtype: torch.dtype, generator: torch
 @pytest.mark.parametrize(
     ("first", "second", "tau", "error", "message"),
     [
-        (torch.ones(1, 2), torch.ones(1, 2), 1.0, ValueError, r"must share a shape \(B ≥ 2, n_L\)"),
+        (torch.ones(1, 2), torch.ones(1, 2), 1.0, ValueError, r"must share a shape \(B ≥ 2, n_L ≥ 1\)"),
         (torch.ones(2), torch.ones(2), 1.0, ValueError, r"must share a shape .* got \(2,\) and \(2,\)"),
         (torch.ones(2, 2), torch.ones(2, 2).double(), 1.0, TypeError, "second must have the dtype of first"),
         (
