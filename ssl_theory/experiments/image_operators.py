@@ -23,7 +23,7 @@ from ssl_theory.experiments.store import Setting
 from ssl_theory.experiments.sweep import Report, sweep
 from ssl_theory.losses import InfoNCE
 from ssl_theory.networks import vec
-from ssl_theory.operators import WeightOperator, operator, overlap
+from ssl_theory.operators import WeightOperator, cosine, operator, overlap, random_target
 from ssl_theory.validation import require_integer
 
 LAYERS = {
@@ -203,8 +203,8 @@ def targets(
         "own": batch_loss(experiment)(first, second),
         "permuted": batch_loss(replace(experiment, loss="infonce", beta=0.0))(first, second[shuffled]),
         "labels": F.cross_entropy(outputs.flatten(0, 1) @ draw((width, 10)), classes.repeat_interleave(2)),
-        "object": (outputs * draw((size, 1, width))).sum(),
-        "view": (outputs * draw((size, 2, width))).sum(),
+        "object": (outputs * random_target(outputs, "object", generator)).sum(),
+        "view": (outputs * random_target(outputs, "view", generator)).sum(),
     }
 
 
@@ -304,11 +304,11 @@ def mechanism(
                     "size": found.operator.shape[0],
                     "directions": directions,
                     **{
-                        f"cos_{name}": _mean([_cosine(s["infonce"][layer], s[name][layer]) for s in steps])
+                        f"cos_{name}": _mean([cosine(s["infonce"][layer], s[name][layer]) for s in steps])
                         for name in (*OTHERS, *NULLS)
                     },
-                    "cosine_of_means": _cosine(means["infonce"], means["covariance"]),
-                    "cos_operator": _cosine(vec(means["own"]), asked),
+                    "cosine_of_means": cosine(means["infonce"], means["covariance"]),
+                    "cos_operator": cosine(vec(means["own"]), asked),
                     **{
                         f"share_{name}": _mean([overlap(s[name][layer], found.directions) for s in steps])
                         for name in ("infonce", *OTHERS, *NULLS)
@@ -318,11 +318,6 @@ def mechanism(
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _cosine(first: Tensor, second: Tensor) -> float:
-    a, b = first.flatten().double(), second.flatten().double()
-    return float(a @ b / (a.norm() * b.norm()))
 
 
 def _mean(numbers: Sequence[float]) -> float:

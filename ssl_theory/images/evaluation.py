@@ -1,7 +1,6 @@
-"""What frozen features are worth: linear and k-NN accuracy, alignment, uniformity, effective rank (T12).
+"""What frozen features are worth: linear and k-NN accuracy, alignment, uniformity (T12).
 
-Sources: alignment and uniformity, Wang and Isola, arXiv:2005.10242; effective rank, Roy and Vetterli,
-EUSIPCO 2007.
+Source of alignment and uniformity: Wang and Isola, arXiv:2005.10242.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 
 from ssl_theory.images.augmentation import View
 from ssl_theory.images.data import ImageSet
+from ssl_theory.inspection.outputs import effective_rank
 from ssl_theory.validation import (
     require_finite,
     require_float_tensor,
@@ -32,13 +32,11 @@ __all__ = [
     "LinearProbe",
     "Probe",
     "alignment",
-    "effective_rank",
     "evaluate",
     "features",
     "knn_accuracy",
     "retrieval_accuracy",
     "uniformity",
-    "variances",
 ]
 
 Probe = Literal["auto", "scikit-learn", "torch"]
@@ -276,52 +274,6 @@ def uniformity(features: Float[Tensor, "N n"], t: float = 2.0) -> float:
     _check_features("features", features)
     distances = torch.pdist(F.normalize(features)).square()
     return float(torch.logsumexp(-t * distances, 0) - torch.log(torch.tensor(len(distances))))
-
-
-def variances(outputs: Float[Tensor, "A N n"]) -> tuple[float, float]:
-    """Return unbiased estimates of V_x, between objects, and V_a, within them, from A views of N objects.
-
-    Args:
-        outputs: f of A ≥ 2 independent views of each of N ≥ 2 objects drawn independently.
-
-    Returns:
-        tr V_x[f̄] and E_x tr V_aug[f]; the former can come out negative where it is small.
-
-    Raises:
-        ValueError: If there are fewer than two views or objects.
-    """
-    copies, count = outputs.shape[:2]
-    if copies < 2 or count < 2:
-        raise ValueError(f"outputs must hold at least two views of two objects, got {tuple(outputs.shape)}")
-    outputs = outputs.double()
-    within = float(outputs.var(0).sum(-1).mean())
-    return float(outputs.mean(0).var(0).sum()) - within / copies, within
-
-
-def effective_rank(features: Float[Tensor, "N n"]) -> float:
-    """Return e^H with H the entropy of the spectrum of the features' covariance, normalised to sum 1.
-
-    It runs from 1, where all features lie on a line, to n; 0 where they are all the same: collapse.
-
-    Args:
-        features: Shape (N ≥ 2, n).
-
-    Returns:
-        The effective rank.
-
-    Raises:
-        TypeError: If the features are no float tensor.
-        ValueError: If they have not two dimensions, there are fewer than two images, or a feature is not
-            finite.
-    """
-    _check_features("features", features)
-    centred = (features - features.mean(0)).double()
-    spectrum = torch.linalg.svdvals(centred).square()
-    total = spectrum.sum()
-    size = features.double().square().sum()
-    if total <= 1e-12 * size:  # nothing but rounding
-        return 0.0
-    return float(torch.special.entr(spectrum / total).sum().exp())
 
 
 def evaluate(

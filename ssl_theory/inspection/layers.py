@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,14 +16,14 @@ from ssl_theory.inspection.estimates import Estimate, jackknife, over_objects
 from ssl_theory.inspection.outputs import unbiased_variances
 from ssl_theory.losses import SimpleContrastive
 from ssl_theory.networks import unvec, vec
-from ssl_theory.operators import Eigenpairs, WeightOperator, overlap
+from ssl_theory.operators import Eigenpairs, WeightOperator, cosine, overlap, random_target
 from ssl_theory.operators.linearised import Linearised
 from ssl_theory.operators.pairs import Part, form_of
 
 __all__ = ["Against", "LayerReport", "Plan", "measure_layer"]
 
 CANDIDATES = ("exact", "leading", "mixed")
-NULLS = ("object", "view")
+NULLS: tuple[Literal["object"], Literal["view"]] = ("object", "view")
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +220,7 @@ def _against(steps: _Steps, plan: Plan, nulls: Mapping[str, Sequence[Tensor]]) -
         found[name] = Against(
             jackknife(_cosine(step, asked), [_cosine(*pair) for pair in fair]),
             jackknife(_length(step, asked), [_length(*pair) for pair in fair]),
-            *(_root_mean_square([_angle(asked, null) for null in nulls[kind]]) for kind in NULLS),
+            *(_root_mean_square([cosine(asked, null) for null in nulls[kind]]) for kind in NULLS),
         )
     return found
 
@@ -247,13 +248,9 @@ def _shares(
 def _null_steps(layer: Linearised, plan: Plan) -> dict[str, list[Tensor]]:
     """Return steps in the span of the connections that know nothing of the loss: Σ_u K_u g_u, g random."""
     g = torch.Generator().manual_seed(plan.seed)
-    n, a, width = layer.outputs.shape
-
-    def draw(copies: int) -> Tensor:
-        target = torch.randn(n, copies, width, generator=g, dtype=layer.outputs.dtype)
-        return layer.pull(target.to(layer.outputs.device).expand(n, a, width).contiguous())
-
-    return {kind: [draw(copies) for _ in range(plan.nulls)] for kind, copies in (("object", 1), ("view", a))}
+    return {
+        kind: [layer.pull(random_target(layer.outputs, kind, g)) for _ in range(plan.nulls)] for kind in NULLS
+    }
 
 
 def _traces(layer: Linearised, plan: Plan) -> tuple[Estimate, Estimate]:
@@ -314,13 +311,7 @@ def _cosine(step: Tensor, asked: Tensor) -> float:
     """Return the cosine of the angle between two steps; NaN if one is nothing beside the other."""
     small = 100 * torch.finfo(step.dtype).eps
     a, b = float(step.norm()), float(asked.norm())
-    return _angle(step, asked) if min(a, b) > small * max(a, b) else math.nan
-
-
-def _angle(first: Tensor, second: Tensor) -> float:
-    a, b = first.flatten().double(), second.flatten().double()
-    lengths = a.norm() * b.norm()
-    return float(a @ b / lengths) if lengths > 0 else math.nan
+    return cosine(step, asked) if min(a, b) > small * max(a, b) else math.nan
 
 
 def _length(step: Tensor, asked: Tensor) -> float:

@@ -14,7 +14,14 @@ from ssl_theory.operators.interface import (
 from ssl_theory.operators.linearised import Linearised, linearise
 from ssl_theory.operators.modules import operator_layers, refused_layers
 from ssl_theory.operators.output_losses import OutputLoss, feature_weights, sample_weights
-from ssl_theory.operators.overlap import Explained, explained_update, overlap, predicted_overlap
+from ssl_theory.operators.overlap import (
+    Explained,
+    cosine,
+    explained_update,
+    overlap,
+    predicted_overlap,
+    random_target,
+)
 
 __all__ = [
     "Eigenpairs",
@@ -23,6 +30,7 @@ __all__ = [
     "OutputLoss",
     "WeightOperator",
     "between_variance",
+    "cosine",
     "covariance_operator",
     "expected_loss",
     "explained_update",
@@ -33,6 +41,7 @@ __all__ = [
     "operator_layers",
     "overlap",
     "predicted_overlap",
+    "random_target",
     "refused_layers",
     "residue",
     "sample_weights",

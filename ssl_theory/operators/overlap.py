@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -21,9 +22,9 @@ from ssl_theory.operators.interface import (
 )
 from ssl_theory.operators.modules import Mode, operator_layers
 from ssl_theory.operators.pairs import Part, form_of
-from ssl_theory.validation import require_float_tensor, require_integer, require_rank
+from ssl_theory.validation import require_float_tensor, require_integer, require_one_of, require_rank
 
-__all__ = ["Explained", "explained_update", "overlap", "predicted_overlap"]
+__all__ = ["Explained", "cosine", "explained_update", "overlap", "predicted_overlap", "random_target"]
 
 _SIMPLE = SimpleContrastive()
 
@@ -55,6 +56,52 @@ def overlap(change: Float[Tensor, "n_l n_k"], basis: Float[Tensor, "k n_l n_k"])
         )
     coordinates = (basis * change).sum((1, 2))
     return float(coordinates.square().sum() / change.square().sum())
+
+
+def cosine(first: Float[Tensor, " *shape"], second: Float[Tensor, " *shape"]) -> float:
+    """Return the cosine of the angle between two changes of weights, computed in float64.
+
+    Args:
+        first: One change.
+        second: The other, of the same shape.
+
+    Returns:
+        A number from -1 to 1; NaN if one of them vanishes.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if first.shape != second.shape:
+        raise ValueError(
+            f"second must have the shape of first, {tuple(first.shape)}, got {tuple(second.shape)}"
+        )
+    a, b = first.flatten().double(), second.flatten().double()
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+def random_target(
+    outputs: Float[Tensor, "N A n_L"], kind: Literal["object", "view"], generator: torch.Generator
+) -> Float[Tensor, "N A n_L"]:
+    """Return a target t that knows nothing of a loss, for a null in the span of the connections.
+
+    Every gradient of a function of the outputs is Σ_u K_u t_u, with t its slope there. What it is compared
+    with has to lie in the same span: Σ_u K_u t_u for this t.
+
+    Args:
+        outputs: Of A views of N objects; only their shape, dtype and device count.
+        kind: "object" for one normal draw for all views of an object, "view" for one for each view.
+        generator: Source of the draws.
+
+    Returns:
+        Entries of mean 0 and variance 1, on the device of the outputs.
+
+    Raises:
+        ValueError: If the kind is neither.
+    """
+    n, copies, width = outputs.shape
+    shape = (n, 1 if require_one_of("kind", kind, ("object", "view")) == "object" else copies, width)
+    drawn = torch.randn(shape, generator=generator, device=generator.device, dtype=outputs.dtype)
+    return drawn.to(outputs.device).expand(outputs.shape)
 
 
 def predicted_overlap(
@@ -149,6 +196,5 @@ def explained_update(
         step = -derivative.vjp(slope.flatten(0, 1).unsqueeze(1)).flatten()
         form = form_of(part, outputs, loss, negatives)
         asked = 2 * _product(derivative, form, views.shape[:2], vec(derivative.matrix).unsqueeze(1)).flatten()
-        cosine = float(step @ asked / (step.norm() * asked.norm()))
-        found[layer] = Explained(cosine, float(asked.norm() / step.norm()))
+        found[layer] = Explained(cosine(step, asked), float(asked.norm() / step.norm()))
     return found

@@ -15,13 +15,11 @@ from ssl_theory.images import DigitViews, load_images
 from ssl_theory.images.evaluation import (
     LinearProbe,
     alignment,
-    effective_rank,
     evaluate,
     features,
     knn_accuracy,
     retrieval_accuracy,
     uniformity,
-    variances,
 )
 
 
@@ -103,29 +101,6 @@ def test_retrieval_finds_the_object_not_its_class() -> None:
     assert retrieval_accuracy(alike, alike) == pytest.approx(1 / 50)  # collapse
 
 
-@given(st.integers(1, 5), st.integers(0, 2**31))
-def test_effective_rank_counts_equal_directions(rank: int, seed: int) -> None:
-    g = torch.Generator().manual_seed(seed)
-    basis = torch.linalg.qr(torch.randn(20, 6, generator=g, dtype=torch.float64))[0]
-    centred = torch.linalg.qr(basis[:, :rank] - basis[:, :rank].mean(0))[0]
-    rotated = centred @ torch.linalg.qr(torch.randn(6, 6, generator=g, dtype=torch.float64))[0][:rank]
-    assert effective_rank(3 * rotated + 7) == pytest.approx(rank)
-
-
-def test_collapse_has_rank_zero() -> None:
-    assert effective_rank(torch.full((5, 3), 0.1)) == 0.0
-    assert effective_rank(torch.zeros(5, 3)) == 0.0
-
-
-def test_variances_are_unbiased() -> None:
-    g = torch.Generator().manual_seed(0)
-    centres = torch.randn(4000, 1, 2, 3, generator=g)  # V_x = 3, a draw of two objects each
-    views = centres + 0.5 * torch.randn(4000, 2, 2, 3, generator=g)  # V_a = 0.75
-    found = torch.tensor([variances(v) for v in views])
-    error = found.std(0) / len(found) ** 0.5
-    assert ((found.mean(0) - torch.tensor([3.0, 0.75])).abs() < 6 * error).all()
-
-
 class Mean(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         assert not self.training
@@ -172,16 +147,11 @@ def test_evaluation_of_pixels() -> None:
         (lambda x, y: uniformity(None), TypeError, "features must be a torch tensor, got NoneType"),
         (lambda x, y: uniformity(x[0]), ValueError, r"features must have 2 dimensions \(N, n\)"),
         (lambda x, y: uniformity(x * math.nan), ValueError, "features must be finite"),
-        (lambda x, y: effective_rank(x.long()), TypeError, "features must be float32 or float64"),
-        (lambda x, y: effective_rank(x[0]), ValueError, r"features must have 2 dimensions \(N, n\)"),
-        (lambda x, y: effective_rank(x[:1]), ValueError, "features must hold at least two images, got 1"),
-        (lambda x, y: effective_rank(x * math.inf), ValueError, "features must be finite"),
         (lambda x, y: alignment(x, x[:3]), ValueError, r"first and second must share a shape \(N, n\)"),
         (lambda x, y: alignment(x.numpy(), x), TypeError, "first must be a torch tensor, got ndarray"),
         (lambda x, y: alignment(x, x.double()), TypeError, "second must have the dtype of first"),
         (lambda x, y: alignment(x[:0], x[:0]), ValueError, "first must hold at least two images, got 0"),
         (lambda x, y: retrieval_accuracy(x, x * math.nan), ValueError, "second must be finite"),
-        (lambda x, y: variances(x[None]), ValueError, r"two views of two objects, got \(1, 4, 2\)"),
     ],
 )  # fmt: skip
 def test_bad_input(call: Any, error: type[Exception], message: str) -> None:

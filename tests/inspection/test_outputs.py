@@ -42,6 +42,15 @@ def test_ranks_of_constructed_spectra() -> None:
     assert rankme(with_spectrum([1.0] * 5, 30)) == pytest.approx(5)
 
 
+@given(st.integers(1, 5), st.integers(0, 2**31))
+def test_effective_rank_counts_equal_directions(rank: int, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    basis = torch.linalg.qr(torch.randn(20, 6, generator=g, dtype=torch.float64))[0]
+    centred = torch.linalg.qr(basis[:, :rank] - basis[:, :rank].mean(0))[0]
+    rotated = centred @ torch.linalg.qr(torch.randn(6, 6, generator=g, dtype=torch.float64))[0][:rank]
+    assert effective_rank(3 * rotated + 7) == pytest.approx(rank)
+
+
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
 def test_a_power_law_is_found(alpha: float) -> None:
     values = [j ** (-alpha / 2) for j in range(1, 41)]

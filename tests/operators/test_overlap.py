@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,11 +13,13 @@ from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
 from ssl_theory.networks import vec
 from ssl_theory.operators import (
     WeightOperator,
+    cosine,
     covariance_operator,
     expected_loss,
     explained_update,
     overlap,
     predicted_overlap,
+    random_target,
 )
 from tests.cases import World, make_world, trainable, worlds
 from tests.operators.test_modules import Book
@@ -31,6 +35,41 @@ def test_overlap_is_the_share_of_the_projection(k: int, seed: int) -> None:
     assert overlap(change, basis[:k]) == pytest.approx(expected)
     assert overlap(change, basis) == pytest.approx(1.0)
     assert overlap(5 * basis[0], basis[:k]) == pytest.approx(1.0)
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**31))
+def test_random_targets_are_one_for_each_object_or_view(n: int, a: int, width: int, seed: int) -> None:
+    outputs = torch.zeros(n, a, width, dtype=torch.float64)
+    alike = random_target(outputs, "object", torch.Generator().manual_seed(seed))
+    apart = random_target(outputs, "view", torch.Generator().manual_seed(seed))
+    assert alike.shape == apart.shape == outputs.shape
+    assert alike.dtype == torch.float64
+    assert torch.equal(alike, alike[:, :1].expand(n, a, width))
+    assert len(alike.unique()) == n * width
+    assert len(apart.unique()) == n * a * width
+
+
+def test_random_targets_have_mean_zero_and_variance_one() -> None:
+    drawn = random_target(torch.zeros(300, 10, 10), "view", torch.Generator().manual_seed(0))
+    assert abs(float(drawn.mean())) < 4 / 30_000**0.5
+    assert float(drawn.var()) == pytest.approx(1, abs=4 * (2 / 30_000) ** 0.5)
+
+
+@given(st.floats(-3.1, 3.1), st.floats(0.01, 100.0))
+def test_the_cosine_of_an_angle(angle: float, length: float) -> None:
+    first = torch.tensor([[length, 0.0]])
+    assert cosine(first, torch.tensor([[math.cos(angle), math.sin(angle)]])) == pytest.approx(
+        math.cos(angle), abs=1e-6
+    )
+    assert math.isnan(cosine(first, 0 * first))
+
+
+@pytest.mark.bad_input
+def test_bad_changes_and_targets() -> None:
+    with pytest.raises(ValueError, match=r"second must have the shape of first, \(2, 3\), got \(6,\)"):
+        cosine(torch.ones(2, 3), torch.ones(6))
+    with pytest.raises(ValueError, match="kind must be one of object, view, got 'pair'"):
+        random_target(torch.ones(2, 2, 1), "pair", torch.Generator())  # type: ignore[arg-type]
 
 
 def test_predicted_overlap_against_the_whole_spectrum() -> None:

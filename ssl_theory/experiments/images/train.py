@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import update_bn
 
-from ssl_theory.experiments.images.losses import batch_loss, infonce_balance
+from ssl_theory.experiments.images.losses import ORIGINALS, batch_loss, infonce_balance
 from ssl_theory.experiments.images.settings import ImageExperiment
 from ssl_theory.images import (
     ConvEncoder,
@@ -31,9 +31,10 @@ from ssl_theory.images import (
     load_images,
 )
 from ssl_theory.images.data import Name, Split
-from ssl_theory.images.evaluation import evaluate, features, variances
+from ssl_theory.images.evaluation import evaluate, features
 from ssl_theory.images.photographs import VIEW
 from ssl_theory.images.randomness import drawing_from
+from ssl_theory.inspection import unbiased_variances
 from ssl_theory.training import Precision, distributed, fit, resolve_device
 
 
@@ -204,9 +205,7 @@ class ImageRun:
             encoder = encoder_of(experiment, self.data.train.images.shape[1])
             self.encoder = encoder.to(self.data.device)
             width = encoder.features
-            projector = Projector(
-                width, experiment.hidden, experiment.outputs, batch_norm=experiment.batch_norm
-            )
+            projector = Projector(width, experiment.hidden, experiment.outputs, **_layers(experiment))
             self.projector = projector.to(self.data.device)
         self.model: nn.Module = nn.Sequential(self.encoder, self.projector)
         if distributed.world_size() > 1:
@@ -215,7 +214,6 @@ class ImageRun:
             self.model = DistributedDataParallel(self.model)
         # Batches are drawn alike by all processes, views by each for its share.
         self.views = torch.Generator(self.data.device).manual_seed(seed + 1_000_003 * distributed.rank())
-        self.criterion = batch_loss(experiment)
         self._order = (-1, torch.empty(0, dtype=torch.long))  # the epoch, and its order of the images
 
     @classmethod
@@ -286,8 +284,12 @@ class ImageRun:
         images = self.data.objects.images[own.to(self.data.device)]
         views = torch.cat([self.data.view(images, generator=self.views) for _ in range(2)])
         first, second = (distributed.gather(half.float()) for half in self.model(views).chunk(2))
+        originals = None
+        if self.experiment.loss == ORIGINALS:
+            with torch.no_grad():
+                originals = distributed.gather(self.model(self.data.view.plain(images)).float())
         with torch.autocast(self.data.device.type, enabled=False):
-            return self.criterion(first, second)
+            return batch_loss(self.experiment, originals)(first, second)
 
     def evaluate(self) -> dict[str, float]:
         """Return what the features are worth, and `between`, `within` and `balance` of the outputs.
@@ -301,7 +303,7 @@ class ImageRun:
         encoder, projector = self._settled()
         found = self.data.evaluate(encoder, self.seed)
         outputs = self.data.outputs(nn.Sequential(encoder, projector), self.seed)
-        between, within = variances(outputs)
+        between, within = unbiased_variances(outputs.transpose(0, 1))
         few = outputs[:2, :1024]  # all pairs are compared
         balance = infonce_balance(few[0], few[1], self.experiment.temperature)
         return found | {"between": between, "within": within, "balance": balance}
@@ -347,7 +349,9 @@ def view_of(experiment: ImageExperiment, images: ImageSet) -> View:
 def encoder_of(experiment: ImageExperiment, channels: int) -> ConvEncoder | ResNet:
     """Return a fresh encoder for images with so many channels."""
     if experiment.encoder == "conv":
-        return ConvEncoder(
-            experiment.channels, channels, strides=experiment.strides, batch_norm=experiment.batch_norm
-        )
-    return ResNet(in_channels=channels, batch_norm=experiment.batch_norm)
+        return ConvEncoder(experiment.channels, channels, strides=experiment.strides, **_layers(experiment))
+    return ResNet(in_channels=channels, **_layers(experiment))
+
+
+def _layers(experiment: ImageExperiment) -> dict[str, bool]:
+    return {"batch_norm": experiment.batch_norm, "biases": experiment.biases}
