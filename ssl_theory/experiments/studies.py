@@ -6,7 +6,7 @@ python -m ssl_theory.experiments.studies images-mechanism -o out/ --device cuda 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ import pandas as pd
 from ssl_theory.experiments.image_operators import operator_table
 from ssl_theory.experiments.images import TABLES, ImageExperiment, table
 from ssl_theory.experiments.pairs import pair_table
-from ssl_theory.experiments.trees import TreeExperiment, tabulate
+from ssl_theory.experiments.trees import TreeExperiment, seed_summary, tabulate
 
 __all__ = ["STUDIES", "Study", "main"]
 
@@ -48,9 +48,8 @@ def _mechanism(settings: Sequence[ImageExperiment], folder: Path, **how: Any) ->
     return operator_table(settings, folder=folder, **how)
 
 
-def _trees(settings: Mapping[str, TreeExperiment], folder: Path, **how: Any) -> pd.DataFrame:
-    how.pop("executor")  # the seeds of a setting are trained together
-    return tabulate(settings, folder / "table.csv", **how)
+def _trees(name: str, settings: Mapping[str, TreeExperiment], folder: Path, **how: Any) -> pd.DataFrame:
+    return tabulate(settings, folder / f"{name}.csv", epochs=(0, _EPOCHS), summary=seed_summary, **how)
 
 
 def _pairs(folder: Path, *, report: Callable[[str], Any], **_: Any) -> pd.DataFrame:
@@ -71,13 +70,23 @@ def _short(data: str, loss: str, *, batch_norm: bool = True) -> ImageExperiment:
 _PAIRS = [("infonce", True), ("covariance", True), ("infonce", False), ("covariance-plain", False)]
 _BOTH = ("infonce", "covariance", "simple")
 
-_SHAPES = [(3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2), (3, 3), (4, 3), (5, 3)]
+_EPOCHS, _FEWER = 4, 12
+_SHAPES = [(3, 2), (3, 3), (4, 2), (6, 2), (4, 3), (7, 2), (5, 3), (8, 2)]
 _WIDTHS = (1, 2, 5, 10, 20)
 _MEAN = 0.1  # what the authors' program divides a mean over outputs by
 
 
-def _tree(name: str, **changes: Any) -> tuple[str, TreeExperiment]:
-    return name, TreeExperiment(**{"epochs": 8, **changes})
+def _tree(name: str, **changes: Any) -> dict[str, TreeExperiment]:
+    return {name: TreeExperiment(**{"epochs": _EPOCHS, **changes})}
+
+
+def _merged(parts: Iterable[Mapping[str, TreeExperiment]]) -> dict[str, TreeExperiment]:
+    return {name: experiment for part in parts for name, experiment in part.items()}
+
+
+def _width(count: int, temperature: float, **changes: Any) -> dict[str, TreeExperiment]:
+    name = f"{count} neurons, τ = {temperature:g}" + ", not normalised" * ("normalise" in changes)
+    return _tree(name, width=count, temperature=temperature, **changes)
 
 
 STUDIES: dict[str, Study] = {
@@ -107,14 +116,16 @@ STUDIES: dict[str, Study] = {
     ),
     "pairs": Study("tree networks beside the eigenfunctions of the augmentation graph", _pairs),
     "latents-shapes": Study(
-        "trees of other depth, branching and root polarity",
+        "trees of other depth, branching and root polarity, and several negatives",
         partial(
             _trees,
-            dict(
-                [
-                    *(_tree(f"depth {d}, branching {b}", depth=d, branching=b) for d, b in _SHAPES),
-                    _tree("root polarity 0.5", root_polarity=0.5),
-                ]
+            "latents-shapes",
+            _tree("depth 5, branching 2")
+            | _tree("root polarity 0.5", root_polarity=0.5, seeds=_FEWER)
+            | _tree("4 negatives", negatives=4, seeds=_FEWER)
+            | _tree("16 negatives", negatives=16, seeds=_FEWER)
+            | _merged(
+                _tree(f"depth {d}, branching {b}", depth=d, branching=b, seeds=_FEWER) for d, b in _SHAPES
             ),
         ),
     ),
@@ -122,13 +133,12 @@ STUDIES: dict[str, Study] = {
         "neurons a node at one temperature, and at the released one, which rises with their number",
         partial(
             _trees,
-            dict(
+            "latents-widths",
+            _merged(
                 [
-                    *(_tree(f"{n} neurons, τ = 0.25", width=n, temperature=0.25) for n in _WIDTHS),
-                    *(
-                        _tree(f"{n} neurons, mean of squares {_MEAN:g}", width=n, temperature=n * _MEAN / 2)
-                        for n in _WIDTHS
-                    ),
+                    *(_width(n, 0.25) for n in _WIDTHS),
+                    *(_width(n, n * _MEAN / 2) for n in _WIDTHS),
+                    *(_width(n, 0.25, normalise=False, seeds=_FEWER) for n in _WIDTHS),
                 ]
             ),
         ),

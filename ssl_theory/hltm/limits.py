@@ -15,6 +15,7 @@ __all__ = [
     "Ceilings",
     "additive_limits",
     "belief_ceilings",
+    "best_sums",
     "exact_ceilings",
     "linear_limits",
     "state_ceilings",
@@ -148,21 +149,66 @@ def additive_limits(
         ValueError: If a node has not two states, the ceilings have not one entry a node, or there are more
             than 2^22 configurations to enumerate.
     """
+    return _sums(model, _ceilings_of(model, ceilings))
+
+
+def best_sums(
+    model: LatentModel,
+    beliefs: Float[Tensor, "*seeds draws nodes"],
+    ceilings: Float[Tensor, "*seeds nodes"] | None = None,
+) -> Float[Tensor, "*seeds draws nodes"]:
+    """Return s_μ, the sum of functions of the children's leaves that follows z_μ best, up to a constant.
+
+    s_μ = Σ_ν w_ν m_ν over the children, w_ν = ρ_μν (q_μ/q_ν) / (1 − r_ν² κ_ν²) with q = Var(2z − 1). It is
+    the projection of z_μ on all such sums, times 1/(1 − α²); any other one correlates with z_μ by α_μ times
+    its correlation with s_μ.
+
+    Args:
+        model: A binary tree or an ensemble.
+        beliefs: m of every node, as `belief_means` gives it.
+        ceilings: As for `additive_limits`.
+
+    Returns:
+        Of the beliefs' dtype; 0 at leaves. A child that is known for sure, |r_ν| κ_ν = 1, has a weight of
+        10^12.
+
+    Raises:
+        ValueError: As for `additive_limits`, or if the beliefs have not one entry a node.
+    """
+    kappa = _ceilings_of(model, ceilings)
+    if beliefs.shape[-1] != model.nodes or beliefs.shape[:-2] != kappa.shape[:-1]:
+        raise ValueError(
+            f"beliefs must have shape (…, draws, {model.nodes}) with the seeds in front, "
+            f"got {tuple(beliefs.shape)}"
+        )
+    parents, ratio, signal = _edges(model, kappa)
+    weights = model.polarities[..., 1:] * ratio / (1.0 - signal).clamp_min(_SPREAD)
+    parts = weights.unsqueeze(-2).to(beliefs) * beliefs[..., 1:]
+    return torch.zeros_like(beliefs).index_add(-1, parents, parts)
+
+
+def _ceilings_of(model: LatentModel, ceilings: Tensor | None) -> Tensor:
     model._require_two_states()
     kappa = exact_ceilings(model).value if ceilings is None else ceilings
     if kappa.shape != model.polarities.shape:
         raise ValueError(
             f"ceilings must have shape {tuple(model.polarities.shape)}, got {tuple(kappa.shape)}"
         )
-    return _sums(model, kappa)
+    return kappa
 
 
-def _sums(model: LatentModel, known: Tensor) -> Tensor:
-    """Return √(S/(1+S)) of inner nodes, S = Σ_ν r_ν²c_ν²/(1 − r_ν²c_ν²) with c from `known`; 1 at leaves."""
+def _edges(model: LatentModel, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the upper ends of all edges, q_μ/q_ν and r_ν² c_ν² with c from `known`."""
     parents = torch.tensor(model.parents[1:], dtype=torch.int64, device=model.device)
     spread = model.marginals()[..., :2].prod(-1)
     ratio = torch.where(spread[..., 1:] > _SPREAD / 4, spread[..., parents] / spread[..., 1:], 0.0)
     signal = (model.polarities[..., 1:].square() * ratio * known[..., 1:].square()).clamp(0.0, 1.0)
+    return parents, ratio, signal
+
+
+def _sums(model: LatentModel, known: Tensor) -> Tensor:
+    """Return √(S/(1+S)) of inner nodes, S = Σ_ν r_ν²c_ν²/(1 − r_ν²c_ν²) with c from `known`; 1 at leaves."""
+    parents, _, signal = _edges(model, known)
     total = torch.zeros_like(known).index_add(-1, parents, signal / (1.0 - signal))
     result = (1.0 / (1.0 + 1.0 / total)).sqrt()  # 1 where the sum is infinite
     result[..., list(model.leaves)] = 1.0

@@ -13,7 +13,11 @@ __all__ = ["best_correlations"]
 
 @torch.no_grad()
 def best_correlations(
-    net: TreeNetwork, trace: Trace, targets: Shaped[Tensor, "*kinds S nodes batch"]
+    net: TreeNetwork,
+    trace: Trace,
+    targets: Shaped[Tensor, "*kinds S nodes batch"],
+    *,
+    pre_activations: bool = False,
 ) -> Float[Tensor, "*kinds S inner"]:
     """Return, for every inner node, the largest |Pearson correlation| of its neurons with its target.
 
@@ -22,6 +26,7 @@ def best_correlations(
         trace: Their pass over a sample.
         targets: One number per node and draw: the latent's state, or the belief in it. Several kinds of
             targets may be stacked in front.
+        pre_activations: Take f̃_μ in the place of f_μ, at the root before it is normalised.
 
     Returns:
         In the order of `topology.inner`; a neuron or target that does not vary counts as 0.
@@ -29,7 +34,9 @@ def best_correlations(
     kinds, columns = targets.shape[:-3], {}
     targets = targets.reshape(-1, *targets.shape[-3:])
     for index, level in enumerate(net.levels):
-        values = torch.relu(trace.pre_activations[index]) if index else trace.output
+        values = trace.pre_activations[index]
+        if not pre_activations:
+            values = torch.relu(values) if index else trace.output
         neurons, sizes = _centred(values.view(net.seeds, len(level.nodes), level.width, -1))
         wanted, spreads = _centred(targets[:, :, list(level.nodes)].to(values.dtype))
         products = neurons @ (wanted * spreads).permute(1, 2, 3, 0) * sizes  # (S, nodes, width, kinds)

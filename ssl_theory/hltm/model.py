@@ -31,28 +31,34 @@ Model = TypeVar("Model", bound="LatentModel")  # typing.Self, which the annotati
 
 @dataclass(frozen=True)
 class Triples:
-    """n triples (x1, x+, x-): two views of one object and a view of another, stored one after the other.
+    """n triples (x1, x+, x-): two views of one object and one of each of H others, stored block by block.
 
     Args:
-        states: Shape (*seeds, 3n, nodes).
+        states: Shape (*seeds, (2 + H)n, nodes).
+        negatives: H.
     """
 
     states: Shaped[Tensor, "*seeds draws nodes"]
+    negatives: int = 1
 
     @property
     def anchor(self) -> Shaped[Tensor, "*seeds n nodes"]:
         """x1."""
-        return self.states.tensor_split(3, -2)[0]
+        return self.states[..., : self._count, :]
 
     @property
     def positive(self) -> Shaped[Tensor, "*seeds n nodes"]:
         """x+, which shares z_0 with x1."""
-        return self.states.tensor_split(3, -2)[1]
+        return self.states[..., self._count : 2 * self._count, :]
 
     @property
-    def negative(self) -> Shaped[Tensor, "*seeds n nodes"]:
-        """x-, with its own z_0."""
-        return self.states.tensor_split(3, -2)[2]
+    def negative(self) -> Shaped[Tensor, "*seeds Hn nodes"]:
+        """x-, each with its own z_0: n first negatives, n second ones and so on."""
+        return self.states[..., 2 * self._count :, :]
+
+    @property
+    def _count(self) -> int:
+        return int(self.states.shape[-2]) // (2 + self.negatives)
 
 
 class LatentModel:
@@ -183,26 +189,34 @@ class LatentModel:
         states = model._descend(torch.cat([roots] * count, -1), generator).to(dtype)
         return torch.stack(states.mT.tensor_split(count, -2))
 
-    def triples(self, n: int, *, generator: torch.Generator, dtype: torch.dtype = torch.int64) -> Triples:
-        """Draw n triples (x1, x+, x-): x1 and x+ share z_0, x- has its own.
+    def triples(
+        self,
+        n: int,
+        *,
+        negatives: int = 1,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.int64,
+    ) -> Triples:
+        """Draw n triples (x1, x+, x-): x1 and x+ share z_0, every x- has its own.
 
         Args:
             n: Number of triples, at least 0.
+            negatives: H, how many x- each has.
             generator: Source of randomness.
             dtype: Of the states.
 
         Returns:
-            Three blocks of states, each (*seeds, n, nodes).
+            2 + H blocks of states, each (*seeds, n, nodes).
 
         Raises:
-            TypeError: If n is not an integer.
-            ValueError: If n is negative.
+            TypeError: If a number is not an integer.
+            ValueError: If n is negative, or there is no negative.
         """
-        n = require_integer("n", n, 0)
+        n, negatives = require_integer("n", n, 0), require_integer("negatives", negatives, 1)
         model = self._beside(generator)
-        objects = model._draw_roots(2 * n, generator)
+        objects = model._draw_roots((1 + negatives) * n, generator)
         roots = torch.cat([objects[..., :n], objects], -1)
-        return Triples(model._descend(roots, generator).to(dtype).mT)
+        return Triples(model._descend(roots, generator).to(dtype).mT, negatives)
 
     def _beside(self: Model, generator: torch.Generator) -> Model:
         require_generator("generator", generator)

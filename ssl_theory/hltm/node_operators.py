@@ -5,13 +5,16 @@ The objects are the two states of the root, their views the leaves drawn below i
     Δ_μ = E[K_μ | z_0=1] − E[K_μ | z_0=0],    g = E[f_L | z_0=1] − E[f_L | z_0=0],
 
 V_{z_0}[K̄_μ] = ((1−ρ_0²)/4) Δ_μ Δ_μᵀ, and one branch of the step of the leading part on W_μ is
-((1−ρ_0²)/4) ξ̄(r̄) Δ_μ g with r̄ = ½‖g‖²; for the simple loss ξ̄ = 1 and the step is exact.
+((1−ρ_0²)/4) ξ̄(r̄) Δ_μ g with r̄ = ½‖g‖²; for the simple loss ξ̄ = 1 and the step is exact. With H
+negatives, k of them in the other state than the anchor, (1−ρ_0²)/4 ξ̄ becomes ½ Σ_z P(z) Σ_k k P(k | z) ξ̄_k:
+these k weigh the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 
 import torch
 from jaxtyping import Float, Int
@@ -40,7 +43,7 @@ class NodeOperators:
     output_gap: Float[Tensor, "S n_L"]
     """g."""
     factor: Float[Tensor, " S"]
-    """((1−ρ_0²)/4) ξ̄(r̄)."""
+    """((1−ρ_0²)/4) ξ̄(r̄) for one negative."""
 
     def norms(self) -> Float[Tensor, "S inner"]:
         """Return ‖OP_μ‖_F of every inner node, in the order of `topology.inner`."""
@@ -92,6 +95,7 @@ def node_operators(
     root_polarity: Float[Tensor, "..."],
     loss: ContrastiveLoss = _SIMPLE,
     *,
+    negatives: int = 1,
     chunk: int = 4096,
 ) -> NodeOperators:
     """Compute Δ_μ of every node, g and the factor.
@@ -102,7 +106,8 @@ def node_operators(
         contrast: Weights c with Σ_b c_b h(x_b) = E[h | z_0=1] − E[h | z_0=0], shape (S, batch): the exact
             ones (`ExactTree.contrast`) or those of a sample (`sample_contrast`).
         root_polarity: ρ_0, a scalar or shape (S,).
-        loss: The loss whose ξ̄ is taken, with one negative.
+        loss: The loss whose ξ̄ is taken.
+        negatives: H.
         chunk: Columns of the batch worked on at once; the Jacobians of all nodes fill the memory.
 
     Returns:
@@ -122,9 +127,22 @@ def node_operators(
     sums = [torch.stack(terms).sum(0) for terms in zip(*(_gaps(net, x, c) for x, c in parts), strict=True)]
     output_gap, *gaps = sums
     distance = 0.5 * output_gap.square().sum(1)
-    xi = loss.pair_weights(torch.zeros_like(distance), distance.unsqueeze(1)).squeeze(1)
-    spread = (1.0 - root_polarity.to(distance) ** 2) / 4.0
-    return NodeOperators(net, gaps, output_gap, (spread * xi).expand_as(distance))
+    factor = _factor(loss, distance, root_polarity.to(distance), require_integer("negatives", negatives, 1))
+    return NodeOperators(net, gaps, output_gap, factor)
+
+
+def _factor(loss: ContrastiveLoss, distance: Tensor, root_polarity: Tensor, negatives: int) -> Tensor:
+    """Return ½ Σ_z P(z) Σ_k k P(k | z) ξ̄_k, k the negatives in the other state, r̄ from the anchor's."""
+    own, other = (1.0 + root_polarity) / 2.0, (1.0 - root_polarity) / 2.0
+    total = torch.zeros_like(distance)
+    for k in range(1, negatives + 1):
+        r_neg = torch.zeros_like(distance).unsqueeze(1).repeat(1, negatives)
+        r_neg[:, :k] = distance.unsqueeze(1)
+        xi = loss.pair_weights(torch.zeros_like(distance), r_neg)[:, 0]
+        rest = negatives - k
+        law = comb(negatives, k) * (own ** (1 + rest) * other**k + other ** (1 + rest) * own**k)
+        total = total + 0.5 * k * law * xi
+    return total
 
 
 def _gaps(net: TreeNetwork, leaves: Tensor, contrast: Tensor) -> list[Tensor]:

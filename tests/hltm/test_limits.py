@@ -16,6 +16,7 @@ from ssl_theory.hltm import CategoricalTree, LatentTree, TreeEnsemble, reference
 from ssl_theory.hltm.limits import (
     additive_limits,
     belief_ceilings,
+    best_sums,
     exact_ceilings,
     linear_limits,
     state_ceilings,
@@ -157,6 +158,34 @@ def test_limits_are_those_of_the_best_fit(tree: CategoricalTree) -> None:
         assert abs(float(additive[node]) - fitted(tree, node, indicators)) < 1e-7
 
 
+@given(binary_trees(), seeds)
+def test_any_sum_follows_its_latent_as_far_as_the_best_sum(tree: CategoricalTree, seed: int) -> None:
+    """corr(g, z) = α corr(g, s) for all sums g over the children, by enumeration."""
+    g = torch.Generator().manual_seed(seed)
+    pixels = tree.enumerate_leaves()
+    joint = tree.likelihoods(pixels)[:, 0] * tree.root_law[:2]  # P(pixels, z_0)
+    best, alpha = best_sums(tree, tree.belief_means(pixels))[:, 0], additive_limits(tree)[0]
+    if alpha < 1e-3 or alpha > 1 - 1e-9 or float(tree.root_law.min()) < 1e-3:
+        return
+    law, signs = joint.sum(1), torch.tensor([-1.0, 1.0], dtype=torch.float64)
+
+    def moments(f: Tensor) -> tuple[Tensor, Tensor]:
+        f = f - law @ f
+        return f / (law @ f.square()).sqrt(), (f @ (joint @ (signs - signs @ joint.sum(0))))
+
+    spread = 4 * tree.root_law[:2].prod()
+    s, _ = moments(best)
+    assert relative_error(moments(s)[1] / spread.sqrt(), alpha) < 1e-7
+    total = torch.zeros(len(pixels), dtype=torch.float64)
+    for child in tree.topology.children[0]:
+        places = [tree.leaves.index(leaf) for leaf in tree.topology.leaves_below(child)]
+        codes = (pixels[:, places] * 2 ** torch.arange(len(places))).sum(1).long()
+        total += torch.randn(2 ** len(places), generator=g, dtype=torch.float64)[codes]
+    unit, covariance = moments(total)
+    assert abs(moments(unit)[1] / spread.sqrt() - alpha * (law @ (unit * s))) < 1e-7
+    assert covariance.isfinite()
+
+
 def test_limits_of_ensembles_and_at_the_ends(generator: torch.Generator) -> None:
     forest = TreeEnsemble.regular(3, 3, polarity=(0.3, 0.9), generator=generator)
     for limits in (linear_limits, additive_limits):
@@ -178,6 +207,8 @@ def test_bad_input(generator: torch.Generator) -> None:
         state_ceilings(tree, 10)
     with pytest.raises(ValueError, match=r"ceilings must have shape \(2,\), got \(3,\)"):
         additive_limits(tree, torch.ones(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"beliefs must have shape \(…, draws, 2\) with the seeds in front"):
+        best_sums(tree, torch.ones(4, 3, dtype=torch.float64))
     three = CategoricalTree.regular(1, states=3, generator=generator)
     for function in (exact_ceilings, linear_limits, additive_limits):
         with pytest.raises(ValueError, match="polarities belong to nodes of two states"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ssl_theory.checks import relative_error
 from ssl_theory.hltm import LatentTree, TreeEnsemble, TreeNetwork
@@ -15,15 +16,17 @@ from tests.hltm.cases import networks, random_pixels, seeds
 TOL = 1e-12
 
 
-@given(networks(), seeds)
-def test_best_correlations_equal_numpy(case: tuple[LatentTree, TreeNetwork], seed: int) -> None:
+@given(networks(), seeds, st.booleans())
+def test_best_correlations_equal_numpy(case: tuple[LatentTree, TreeNetwork], seed: int, pre: bool) -> None:
     tree, net = case
     trace = net.trace(random_pixels(net, 12, seed))
     g = torch.Generator().manual_seed(seed)
     targets = torch.randn(net.seeds, tree.nodes, 12, generator=g, dtype=torch.float64)
-    result = best_correlations(net, trace, targets)
+    result = best_correlations(net, trace, targets, pre_activations=pre)
+    activations = [trace.output, *map(torch.relu, trace.pre_activations[1:])]
+    neurons = trace.pre_activations if pre else activations
     for place, node in enumerate(tree.topology.inner):
-        values = net.of_node([trace.output, *map(torch.relu, trace.pre_activations[1:])], node).detach()
+        values = net.of_node(neurons, node).detach()
         for s in range(net.seeds):
             varying = [neuron for neuron in values[s].numpy() if np.ptp(neuron) > 1e-9]
             found = [abs(np.corrcoef(neuron, targets[s, node].numpy())[0, 1]) for neuron in varying]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +11,7 @@ from torch.func import functional_call
 
 from ssl_theory.checks import relative_error
 from ssl_theory.hltm import ExactTree, LatentTree, TreeEnsemble, TreeNetwork, node_operators, sample_contrast
-from ssl_theory.losses import InfoNCE, SimpleContrastive
+from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
 from ssl_theory.networks import vec
 from tests.hltm.cases import networks
 
@@ -96,6 +98,24 @@ def test_infonce_is_its_leading_part_when_views_do_not_differ(generator: torch.G
     loss = world.expected_loss(net(world.pixels), InfoNCE(0.3)).sum()
     gradients = torch.autograd.grad(loss, list(net.weights))
     for gradient, update in zip(gradients, operators.updates(), strict=True):
+        assert relative_error(update, -0.5 * gradient) < TOL
+
+
+@pytest.mark.parametrize("loss", [InfoNCE(0.3), SimpleContrastive()])
+def test_several_negatives_by_all_their_roots(loss: ContrastiveLoss, generator: torch.Generator) -> None:
+    """Without noise the loss is a sum over the roots of anchor and negatives, and has no residue."""
+    tree = LatentTree([-1, 0, 0, 1, 1, 2], [1.0, -1.0, 1.0, 1.0, -1.0, 1.0], root_polarity=0.3)
+    net = TreeNetwork.random(tree, 3, generator=generator)
+    world = ExactTree(tree)
+    given_ = (net, world.pixels, world.contrast, world.root_polarity, loss)
+    outputs = (net(world.pixels)[0] @ world.law[0].mT).unbind(1)  # of the two states
+    total = torch.zeros(())
+    for anchor, *others in product((0, 1), repeat=4):
+        gaps = torch.stack([0.5 * (outputs[anchor] - outputs[k]).square().sum() for k in others])
+        weight = world.root_law[0][[anchor, *others]].prod()
+        total = total + weight * loss(torch.zeros(1, dtype=gaps.dtype), gaps.unsqueeze(0)).sum()
+    gradients = torch.autograd.grad(total, list(net.weights))
+    for gradient, update in zip(gradients, node_operators(*given_, negatives=3).updates(), strict=True):
         assert relative_error(update, -0.5 * gradient) < TOL
 
 

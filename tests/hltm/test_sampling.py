@@ -82,6 +82,20 @@ def test_triples(generator: torch.Generator) -> None:
         assert float(((frequencies - law).abs() / (law / DRAWS).sqrt().clamp_min(1e-9)).max()) < 6.0
 
 
+def test_every_negative_has_a_root_of_its_own(generator: torch.Generator) -> None:
+    tree = LatentTree([-1, 0, 0], [1.0, 0.6, -0.8], root_polarity=0.3)
+    one, many = (tree.triples(DRAWS, negatives=k, generator=generator) for k in (1, 3))
+    assert one.states.shape == (3 * DRAWS, 3)
+    assert many.negative.shape == (3 * DRAWS, 3)
+    assert torch.equal(many.anchor[:, 0], many.positive[:, 0])
+    _, single = tree.enumerate()
+    law = torch.outer(single, single).flatten()
+    first, second, third = many.negative.split(DRAWS)
+    for left, right in ((many.anchor, first), (many.positive, third), (first, second), (second, third)):
+        frequencies = torch.bincount(code(left) * 8 + code(right), minlength=64) / DRAWS
+        assert float(((frequencies - law).abs() / (law / DRAWS).sqrt().clamp_min(1e-9)).max()) < 6.0
+
+
 def test_an_ensemble_samples_every_tree_by_its_own_law(generator: torch.Generator) -> None:
     ensemble = TreeEnsemble.regular(3, 2, polarity=(0.0, 1.0), root_polarity=0.2, generator=generator)
     _, probabilities = ensemble.enumerate()
@@ -172,6 +186,8 @@ def test_bad_draws(generator: torch.Generator) -> None:
         tree.sample(-1, generator=generator)
     with pytest.raises(TypeError, match=r"n must be an integer, got 1\.5"):
         tree.triples(1.5, generator=generator)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="negatives must be at least 1, got 0"):
+        tree.triples(1, negatives=0, generator=generator)
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         tree.views(2, generator=generator, count=0)
     with pytest.raises(ValueError, match="root must be from 0 to 1, got 2"):

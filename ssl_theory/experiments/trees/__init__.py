@@ -8,7 +8,13 @@ that the belief sets, the norm of the node's operator, and how much of the updat
 from ssl_theory.experiments.trees.losses import ensemble_loss, leading_loss
 from ssl_theory.experiments.trees.memory import bytes_per_seed, products, seeds_at_once
 from ssl_theory.experiments.trees.settings import LossName, Optimizer, Schedule, TreeExperiment
-from ssl_theory.experiments.trees.summaries import MOMENTS, explained, level_summary, level_table
+from ssl_theory.experiments.trees.summaries import (
+    MOMENTS,
+    explained,
+    level_summary,
+    level_table,
+    seed_summary,
+)
 from ssl_theory.experiments.trees.tables import grid, setting_name, stored, tabulate, variations
 from ssl_theory.experiments.trees.train import run
 
@@ -27,6 +33,7 @@ __all__ = [
     "level_table",
     "products",
     "run",
+    "seed_summary",
     "seeds_at_once",
     "setting_name",
     "stored",

@@ -16,7 +16,15 @@ EnsembleLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def ensemble_loss(name: LossName, temperature: float) -> EnsembleLoss:
-    """Return the function (r+, r-) -> loss of each seed, (S, B), (S, B) -> (S,)."""
+    """Return the function (r+, r-) -> loss of each seed.
+
+    Args:
+        name: Of the loss.
+        temperature: τ.
+
+    Returns:
+        Maps (S, B) and (S, B), or (S, H, B) for H negatives, to (S,).
+    """
     return partial(LOSSES[name], temperature)
 
 
@@ -26,11 +34,23 @@ def leading_loss(name: LossName, temperature: float) -> ContrastiveLoss:
 
 
 def _infonce(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return -logsigmoid((r_neg - r_pos) / temperature).mean(1)  # with one negative, in few kernels
+    return -logsigmoid((_as_one(r_neg, temperature) - r_pos) / temperature).mean(1)
+
+
+def _as_one(r_neg: Tensor, temperature: float) -> Tensor:
+    """Return the distance at which one negative counts as much as all of dimension 1; of one, its own."""
+    if r_neg.ndim == 2:  # in few kernels
+        return r_neg
+    return -temperature * torch.logsumexp(-r_neg / temperature, 1)
+
+
+def _mean_of(values: Tensor) -> Tensor:
+    """Return the mean over negatives, (S, B) of (S, B) or (S, H, B)."""
+    return values if values.ndim == 2 else values.mean(1)
 
 
 def _simple(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return (r_pos - r_neg).mean(1)
+    return (r_pos - _mean_of(r_neg)).mean(1)
 
 
 def _positives(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
@@ -38,12 +58,13 @@ def _positives(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
 
 
 def _shared_weight(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
-    return -torch.sigmoid((r_neg.mean(1) - r_pos.mean(1)) / temperature)
+    one = _as_one(r_neg.mean(-1, keepdim=True), temperature).mean(1)
+    return -torch.sigmoid((one - r_pos.mean(1)) / temperature)
 
 
 def _spectral(temperature: float, r_pos: Tensor, r_neg: Tensor) -> Tensor:
     # −2 f·f_+ + (f·f_-)², for on the unit sphere an inner product is 1 − r
-    return ((1.0 - r_neg).square() - 2.0 * (1.0 - r_pos)).mean(1)
+    return (_mean_of((1.0 - r_neg).square()) - 2.0 * (1.0 - r_pos)).mean(1)
 
 
 LOSSES: dict[LossName, Callable[[float, Tensor, Tensor], Tensor]] = {

@@ -36,7 +36,8 @@ def products(experiment: TreeExperiment) -> float:
     """Return how many products of an input and a weight the forward passes of all updates take."""
     _, inner = experiment.nodes
     weights = inner * experiment.width * (experiment.branching * experiment.width)
-    return 3.0 * experiment.batch * experiment.steps * experiment.epochs * experiment.seeds * weights
+    views = 2.0 + experiment.negatives
+    return views * experiment.batch * experiment.steps * experiment.epochs * experiment.seeds * weights
 
 
 def bytes_per_seed(experiment: TreeExperiment, device: torch.device) -> int:
@@ -46,7 +47,7 @@ def bytes_per_seed(experiment: TreeExperiment, device: torch.device) -> int:
     fan = experiment.branching * experiment.width
 
     def step(triples: int) -> int:
-        return 3 * triples * (8 * nodes + 12 * neurons)
+        return (2 + experiment.negatives) * triples * (8 * nodes + 12 * neurons)
 
     beliefs = CEILING_DRAWS * draws * nodes * 80
     jacobians = 12 * neurons * experiment.width * chunk_of(device, 1) + 8 * neurons * experiment.width * fan

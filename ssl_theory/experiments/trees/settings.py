@@ -14,6 +14,7 @@ from ssl_theory.validation import require_count, require_flag, require_one_of, r
 LossName = Literal["infonce", "simple", "positives", "shared-weight", "spectral"]
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "cosine"]
+ADDED: dict[str, Label] = {"negatives": 1}  # labels that older tables lack, with what they then are
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ class TreeExperiment:
         depth: Edges between the root and each leaf.
         branching: Children of an inner node.
         root_polarity: ρ_0, of the root's law.
+        negatives: H, for every anchor.
         batch: Triples in an update.
         steps: Updates in an epoch; 500 of 128 triples are 64,000.
-        loss: "infonce" with one negative; "simple"; "positives" for r+ alone; "shared-weight" for −p with p
+        loss: "infonce"; "simple"; "positives" for r+ alone; "shared-weight" for −p with p
             the softmax of the batch's mean distances, which gives all pairs of a batch one weight;
             "spectral", which needs normalised outputs.
         temperature: τ, of the loss.
@@ -55,6 +57,7 @@ class TreeExperiment:
     depth: int = 5
     branching: int = 2
     root_polarity: float = 0.0
+    negatives: int = 1
     batch: int = 128
     steps: int = 500
     loss: LossName = "infonce"
@@ -74,7 +77,7 @@ class TreeExperiment:
         return regular_size(self.depth, self.branching)
 
     def __post_init__(self) -> None:
-        for name in ("width", "seeds", "depth", "branching", "batch", "steps"):
+        for name in ("width", "seeds", "depth", "branching", "negatives", "batch", "steps"):
             require_count(name, getattr(self, name))
         regular_size(self.depth, self.branching)
         require_count("epochs", self.epochs, 0)

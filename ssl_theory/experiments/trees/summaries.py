@@ -11,6 +11,8 @@ import torch
 import ssl_theory
 from ssl_theory.experiments.trees.settings import TreeExperiment
 
+_SPREAD = {"belief": "belief_correlation", "sum": "sum_correlation", "best_sum": "best_sum_correlation"}
+_MEANS = {"limit": "ceiling", "sum_limit": "sum_ceiling", "norm": "operator_norm"}
 MOMENTS = (0, 1, 2, 4, 8, 12, 16, 20)  # epochs that are stored
 
 
@@ -68,23 +70,53 @@ def level_summary(
         epochs: Which epochs; those that were not run are left out.
 
     Returns:
-        The setting; mean and standard deviation over seeds of a level's mean `correlation` ("mean", "std")
-        and `belief_correlation` ("belief", "belief_std"); means of `ceiling` ("limit") and `operator_norm`
-        ("norm"); `cosine` and `ratio` of the leading and the measured update, and `kept`, how much of the
-        leading one is in the measured one: their inner product over the leading one's square; seeds, torch's
-        version, device.
+        The setting; mean and standard deviation over seeds of a level's mean `correlation` ("mean", "std"),
+        `belief_correlation` ("belief", "belief_std"), and of pre-activations, `sum_correlation` ("sum",
+        "sum_std") and `best_sum_correlation` ("best_sum", "best_sum_std"); means of their limits `ceiling`
+        ("limit") and `sum_ceiling` ("sum_limit") and of `operator_norm` ("norm"); `cosine` and `ratio` of the
+        leading and the measured update, and `kept`, how much of the leading one is in the measured one: their
+        inner product over the leading one's square; seeds, torch's version, device.
     """
     kept = tuple(epoch for epoch in epochs if epoch in set(rows["epoch"]))
     table = level_table(rows, epochs=kept)
-    beliefs = level_table(rows, "belief_correlation", epochs=kept)
-    table = table.assign(belief=beliefs["mean"], belief_std=beliefs["std"])
-    for column, value in (("limit", "ceiling"), ("norm", "operator_norm")):
+    for column, value in _SPREAD.items():
+        found = level_table(rows, value, epochs=kept)
+        table[[column, f"{column}_std"]] = found[["mean", "std"]]
+    for column, value in _MEANS.items():
         table[column] = level_table(rows, value, epochs=kept)["mean"]
     sums = rows.groupby(["level", "epoch"])[["update_dot", "leading_square"]].sum()
     table["kept"] = sums["update_dot"] / sums["leading_square"].where(sums["leading_square"] > 0.0)
     # a measured update within its noise of 0 has no direction
     table = table.join(explained(rows).replace([math.inf, -math.inf], math.nan)).reset_index()
     setting = {n: v for n, v in experiment.labels.items() if n != "seeds"}  # they stand beside the means
-    versions = {"torch": torch.__version__, "ssl_theory": ssl_theory.__version__}
+    return table.assign(**setting, **_made(rows, device))
+
+
+def seed_summary(
+    experiment: TreeExperiment, rows: pd.DataFrame, device: str, *, epochs: Sequence[int] = MOMENTS
+) -> pd.DataFrame:
+    """Return a row for each level, chosen epoch and seed, so that settings can be compared seed by seed.
+
+    Args:
+        experiment: What was run.
+        rows: What `run` returned.
+        device: Where it ran, for the record.
+        epochs: Which epochs; those that were not run are left out.
+
+    Returns:
+        Means over the nodes of a level of `correlation` ("mean") and of what `level_summary` gives means of,
+        under the names used there, "network" for the number of the seed; the setting, torch's version,
+        device.
+    """
+    columns = {"mean": "correlation"} | _SPREAD | _MEANS
+    chosen = rows[rows["epoch"].isin(epochs)]
+    table = chosen.groupby(["level", "epoch", "seed"])[list(columns.values())].mean()
+    table.columns = pd.Index(columns)
+    table = table.reset_index(names=["level", "epoch", "network"])
+    return table.assign(**experiment.labels, **_made(rows, device))
+
+
+def _made(rows: pd.DataFrame, device: str) -> dict[str, str | int]:
     together = int(rows.groupby("group")["seed"].nunique().max())
-    return table.assign(**setting, together=together, **versions, device=device)
+    versions = {"torch": torch.__version__, "ssl_theory": ssl_theory.__version__}
+    return {"together": together, **versions, "device": device}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
@@ -14,12 +14,13 @@ import pandas as pd
 from ssl_theory.experiments.store import Label, Setting
 from ssl_theory.experiments.sweep import Report, Shard, sweep
 from ssl_theory.experiments.trees.memory import seeds_at_once
-from ssl_theory.experiments.trees.settings import TreeExperiment
+from ssl_theory.experiments.trees.settings import ADDED, TreeExperiment
 from ssl_theory.experiments.trees.summaries import MOMENTS, level_summary
 from ssl_theory.experiments.trees.train import run
 from ssl_theory.training import resolve_device
 from ssl_theory.training.checkpoints import atomic_write
 
+Summary = Callable[..., pd.DataFrame]
 POLARITIES, WIDTHS = (0.7, 0.8, 0.9), (2, 5, 10)
 
 _PACKAGE = Path(__file__).parents[2]
@@ -111,6 +112,7 @@ def tabulate(
     *,
     device: str = "cpu",
     epochs: Sequence[int] = MOMENTS,
+    summary: Summary = level_summary,
     executor: Executor | None = None,
     shard: Shard | None = None,
     report: Report | None = None,
@@ -123,13 +125,14 @@ def tabulate(
         path: CSV file, as for `sweep`; None to keep nothing.
         device: As for `resolve_device`, where the experiments run.
         epochs: As for `level_summary`.
+        summary: `level_summary` or `seed_summary`.
         executor: As for `sweep`.
         shard: As for `sweep`.
         report: As for `sweep`.
         **how: Further arguments of `run`: `together`, `compile`, `progress`.
 
     Returns:
-        `level_summary` of each, with its name in the column "setting", in the order asked for.
+        The summary of each, with its name in the column "setting", in the order asked for.
 
     Raises:
         ValueError: If the device is not there, or as for `sweep`.
@@ -138,10 +141,14 @@ def tabulate(
     if executor is None:
         resolve_device(device)
     settings = [
-        Setting(name, experiment.labels, partial(_summarised, name, experiment, device, tuple(epochs), how))
+        Setting(
+            name,
+            experiment.labels,
+            partial(_summarised, name, experiment, device, tuple(epochs), summary, how),
+        )
         for name, experiment in experiments.items()
     ]
-    return sweep(settings, path, executor=executor, shard=shard, names="setting", report=report)
+    return sweep(settings, path, executor=executor, shard=shard, names="setting", added=ADDED, report=report)
 
 
 def _summarised(
@@ -149,6 +156,7 @@ def _summarised(
     experiment: TreeExperiment,
     device: str,
     epochs: Sequence[int],
+    summary: Summary,
     how: Mapping[str, Any],
     folder: Path | None,
 ) -> pd.DataFrame:
@@ -156,7 +164,7 @@ def _summarised(
     if folder is not None and how.get("together") is None:
         how = {**how, "together": _together(experiment, place, folder / "together")}
     rows = run(experiment, device=place, checkpoint=folder and folder / "seeds", **how)
-    part = level_summary(experiment, rows, place, epochs=epochs)
+    part = summary(experiment, rows, place, epochs=epochs)
     part.insert(0, "setting", name)
     return part
 

@@ -19,7 +19,7 @@ from ssl_theory.experiments.trees.losses import ensemble_loss, leading_loss
 from ssl_theory.experiments.trees.memory import CEILING_DRAWS, chunk_of, seeds_at_once
 from ssl_theory.experiments.trees.settings import Optimizer, TreeExperiment
 from ssl_theory.hltm.ensemble import TreeEnsemble
-from ssl_theory.hltm.limits import belief_ceilings
+from ssl_theory.hltm.limits import additive_limits, belief_ceilings, best_sums
 from ssl_theory.hltm.metrics import best_correlations
 from ssl_theory.hltm.network import TreeNetwork
 from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample_contrast
@@ -61,7 +61,9 @@ def run(
     Returns:
         One row per epoch, seed and inner node: `epoch`, `group` (the first seed of those that share batches),
         `seed`, `node`, `level`, the `correlation` with the
-        latent, its `ceiling` and the ceiling's standard error `ceiling_error`, the `belief_correlation`,
+        latent, its `ceiling` and the ceiling's standard error `ceiling_error`, the `belief_correlation`; of
+        pre-activations `sum_correlation`, their limit `sum_ceiling` and `best_sum_correlation`, that with the
+        best sum (see `best_sums`);
         `operator_norm`, and three inner products of the measured update of W_μ and the one that the leading
         operator gives, `update_square`, `leading_square` and `update_dot`, each estimated from two
         independent samples so that noise does not add up.
@@ -112,8 +114,10 @@ class _Group:
         draws = self.experiment.evaluation
         states = self.trees.sample(draws, generator=self.generator)
         self.states = states.mT.to(torch.float32)
-        self.beliefs = self.trees.belief_means(states[..., list(self.trees.leaves)]).mT.float()
+        beliefs = self.trees.belief_means(states[..., list(self.trees.leaves)])
         ceilings = belief_ceilings(self.trees, CEILING_DRAWS * draws, generator=self.generator)
+        sums = best_sums(self.trees, beliefs, ceilings.value)
+        self.beliefs, self.sums = beliefs.mT.float(), sums.mT.float()
         depths = [self.trees.topology.depths[v] for v in self.inner]
         self.labels: dict[str, Any] = {
             "group": self.seeds.start,
@@ -122,6 +126,7 @@ class _Group:
             "level": depths * len(self.seeds),
             "ceiling": ceilings.value[:, self.inner].flatten(),
             "ceiling_error": ceilings.error[:, self.inner].flatten(),
+            "sum_ceiling": additive_limits(self.trees, ceilings.value)[:, self.inner].flatten(),
         }
 
     def train(
@@ -154,23 +159,34 @@ class _Group:
         return [f"{BAR}{depth}" for depth in range(self.experiment.depth)]
 
     def batch_loss(self, count: int) -> Float[Tensor, " S"]:
-        states = self.trees.triples(count, generator=self.generator, dtype=torch.uint8).states
-        pixels = states.mT[:, span(self.trees.leaves)].view(torch.bool)
-        anchor, others = self.net(pixels).unflatten(-1, (3, count)).split((1, 2), -2)
-        r_pos, r_neg = ((others - anchor).square().sum(1) / 2.0).unbind(1)
+        r_pos, r_neg = distances(self.outputs(count))
         return self.loss(r_pos, r_neg)
+
+    def outputs(self, count: int) -> Float[Tensor, "S n views B"]:
+        """Return the outputs of fresh triples: of x1, x+ and all x-."""
+        negatives = self.experiment.negatives
+        states = self.trees.triples(
+            count, negatives=negatives, generator=self.generator, dtype=torch.uint8
+        ).states
+        pixels = states.mT[:, span(self.trees.leaves)].view(torch.bool)
+        outputs: Tensor = self.net(pixels)
+        return outputs.view(*outputs.shape[:2], 2 + negatives, count)
 
     def measure(self, step: int) -> Mapping[str, Any]:
         with torch.no_grad():
             trace = self.net.trace(self.states[:, list(self.trees.leaves)])
             targets = torch.stack([self.states, self.beliefs])
             correlation, belief = best_correlations(self.net, trace, targets)
+            targets = torch.stack([self.states, self.sums])
+            of_sums, best_sum = best_correlations(self.net, trace, targets, pre_activations=True)
         operators = [self.operators(half) for half in torch.tensor_split(self.states, 2, -1)]
         levels = torch.tensor([self.trees.topology.depths[v] for v in self.inner], device=self.device)
         return {
             **self.labels,
             "correlation": correlation.flatten(),
             "belief_correlation": belief.flatten(),
+            "sum_correlation": of_sums.flatten(),
+            "best_sum_correlation": best_sum.flatten(),
             "operator_norm": ((operators[0].norms() + operators[1].norms()) / 2).flatten(),
             **self.compare(operators),
             **{f"{BAR}{k}": float(correlation[:, levels == k].mean()) for k in range(self.experiment.depth)},
@@ -182,7 +198,8 @@ class _Group:
         pixels = states[:, list(self.trees.leaves)]
         leading = leading_loss(self.experiment.loss, self.experiment.temperature)
         chunk = chunk_of(self.device, len(self.seeds))
-        return node_operators(self.net, pixels, contrast, self.trees.root_polarity, leading, chunk=chunk)
+        how = {"negatives": self.experiment.negatives, "chunk": chunk}
+        return node_operators(self.net, pixels, contrast, self.trees.root_polarity, leading, **how)
 
     def compare(self, operators: list[NodeOperators]) -> dict[str, Tensor]:
         """Return inner products of the measured and the leading update, from two independent halves each."""
@@ -203,6 +220,15 @@ class _Group:
         """Return Σ left·right over the weights of each node, seed by seed, nodes in ascending order."""
         blocks = [(a * b).sum((1, 2)).view(len(self.seeds), -1) for a, b in zip(left, right, strict=True)]
         return torch.cat(blocks, 1).flatten()
+
+
+def distances(
+    outputs: Float[Tensor, "S n views B"],
+) -> tuple[Float[Tensor, "S B"], Float[Tensor, "S *H B"]]:
+    """Return r+ and r- of outputs of x1, x+ and H times x-, without the dimension of negatives if H = 1."""
+    anchor, others = outputs[:, :, :1], outputs[:, :, 1:]
+    r = (others - anchor).square().sum(1) / 2.0
+    return r[:, 0], r[:, 1:].squeeze(1)
 
 
 BAR = "L"  # of the columns that only the progress bar shows

@@ -16,6 +16,7 @@ from ssl_theory.experiments.trees import (
     level_summary,
     memory,
     run,
+    seed_summary,
     setting_name,
     stored,
     tables,
@@ -54,6 +55,35 @@ def test_level_summary() -> None:
     assert row["std"] == pytest.approx(top["correlation"].std())
     assert row["norm"] == pytest.approx(top["operator_norm"].mean())
     assert (row["seeds"], row["together"], row["polarity_low"], row["device"]) == (2, 2, 0.8, "cpu")
+
+
+def test_seed_summary() -> None:
+    rows = run(TINY, device="cpu")
+    table = seed_summary(TINY, rows, "cpu", epochs=(0, 2, 9))
+    assert len(table) == 2 * 2 * 2  # levels, epochs, seeds
+    one = rows[(rows["level"] == 1) & (rows["epoch"] == 2) & (rows["seed"] == 1)]
+    row = table[(table["level"] == 1) & (table["epoch"] == 2) & (table["network"] == 1)].iloc[0]
+    names = {
+        "mean": "correlation",
+        "belief": "belief_correlation",
+        "sum": "sum_correlation",
+        "best_sum": "best_sum_correlation",
+        "limit": "ceiling",
+        "sum_limit": "sum_ceiling",
+        "norm": "operator_norm",
+    }
+    for column, value in names.items():
+        assert row[column] == pytest.approx(one[value].mean())
+    assert (row["seed"], row["seeds"], row["width"], row["together"]) == (0, 2, 2, 2)
+    assert set(tabulate({"one": TINY}, summary=seed_summary, epochs=(2,))["network"]) == {0, 1}
+
+
+def test_pre_activations_have_a_limit_of_their_own() -> None:
+    rows = run(replace(TINY, depth=3, width=6, steps=50, batch=64, evaluation=1024), device="cpu")
+    assert (rows["sum_correlation"] <= rows["sum_ceiling"] + 6.0 / 1024**0.5).all()
+    assert (rows["sum_ceiling"] <= rows["ceiling"] + 0.02).all()  # both from draws
+    alike = (rows["sum_correlation"] - rows["sum_ceiling"] * rows["best_sum_correlation"]).abs()
+    assert alike.max() < 6.0 / 1024**0.5
 
 
 def test_kept_of_the_leading_step() -> None:

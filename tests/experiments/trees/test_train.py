@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ssl_theory.experiments.trees import (
     train,
 )
 from ssl_theory.experiments.trees.losses import LOSSES
-from ssl_theory.experiments.trees.train import _Group
+from ssl_theory.experiments.trees.train import _Group, distances
 from ssl_theory.losses import InfoNCE
 from ssl_theory.training import CheckpointError
 
@@ -142,23 +143,50 @@ def test_summary_of_levels() -> None:
         level_table(rows, epochs=(3,))
 
 
-@given(st.sampled_from(sorted(LOSSES)), st.integers(0, 2**31))
-def test_losses_by_their_formulas(name: Any, seed: int) -> None:
+@given(st.sampled_from(sorted(LOSSES)), st.integers(0, 2**31), st.sampled_from([0, 1, 3]))
+def test_losses_by_their_formulas(name: Any, seed: int, negatives: int) -> None:
+    """0 negatives stand for one without a dimension of its own."""
     g = torch.Generator().manual_seed(seed)
-    r_pos, r_neg = torch.rand(2, 3, 5, generator=g, dtype=torch.float64)
+    r_pos = torch.rand(3, 5, generator=g, dtype=torch.float64)
+    r_neg = torch.rand(3, *[negatives][: negatives > 0], 5, generator=g, dtype=torch.float64)
     tau = 0.3
     loss = ensemble_loss(name, tau)(r_pos, r_neg)
     for s in range(3):
-        mean_pos, mean_neg = r_pos[s].mean(), r_neg[s].mean()
+        others = r_neg[s].view(-1, 5).mT
+        mean_pos, means = r_pos[s].mean(), others.mean(0)
         expected = {
-            "infonce": InfoNCE(tau)(r_pos[s], r_neg[s].unsqueeze(1)).mean(),
-            "simple": mean_pos - mean_neg,
+            "infonce": InfoNCE(tau)(r_pos[s], others).mean(),
+            "simple": mean_pos - others.mean(),
             "positives": mean_pos,
             "shared-weight": -torch.exp(-mean_pos / tau)
-            / (torch.exp(-mean_pos / tau) + torch.exp(-mean_neg / tau)),
-            "spectral": -2 * (1 - mean_pos) + ((1 - r_neg[s]) ** 2).mean(),
+            / (torch.exp(-mean_pos / tau) + torch.exp(-means / tau).sum()),
+            "spectral": -2 * (1 - mean_pos) + ((1 - others) ** 2).mean(),
         }[name]
         assert relative_error(loss[s], expected) < 1e-12
+
+
+def test_several_negatives_are_trained_on_and_measured() -> None:
+    """Without noise InfoNCE of any number of negatives is its leading part."""
+    clean = replace(
+        TINY, polarity=(1.0, 1.0), bias=False, normalise=False, negatives=4, temperature=1.0, evaluation=4096
+    )
+    table = explained(run(clean, device="cpu"))
+    assert table["cosine"].sub(1.0).abs().max() < 1e-3
+    assert table["ratio"].sub(1.0).abs().max() < 0.1
+    group = _Group(clean, range(2), torch.device("cpu"))
+    r_pos, r_neg = distances(group.outputs(8))
+    assert (tuple(r_pos.shape), tuple(r_neg.shape)) == ((2, 8), (2, 4, 8))
+    assert float(r_pos.detach().abs().max()) < 1e-5  # views of one object do not differ here
+
+
+def test_distances_by_a_loop() -> None:
+    g = torch.Generator().manual_seed(0)
+    outputs = torch.randn(2, 3, 4, 5, generator=g, dtype=torch.float64)
+    r_pos, r_neg = distances(outputs)
+    for s, b in product(range(2), range(5)):
+        anchor, *others = outputs[s, :, :, b].unbind(1)
+        expected = [0.5 * sum(float(v) ** 2 for v in other - anchor) for other in others]
+        assert [float(r_pos[s, b]), *r_neg[s, :, b].tolist()] == pytest.approx(expected)
 
 
 def test_the_spectral_loss_is_one_of_inner_products() -> None:
@@ -183,6 +211,7 @@ def test_shared_weight_gives_every_pair_of_a_batch_the_same_weight() -> None:
     [
         ({"width": 0}, ValueError, "width must be at least 1, got 0"),
         ({"loss": "spectral", "normalise": False}, ValueError, "normalise must be True for the loss"),
+        ({"negatives": 0}, ValueError, "negatives must be at least 1, got 0"),
         ({"seeds": 0}, ValueError, "seeds must be at least 1"),
         ({"epochs": -1}, ValueError, "epochs must be at least 0"),
         ({"batch": 1.5}, TypeError, "batch must be an integer"),
