@@ -20,6 +20,7 @@ from ssl_theory.losses.feature import (
 )
 from ssl_theory.losses.in_batch import nt_xent
 from ssl_theory.losses.spectral import spectral_contrastive, two_view_spectral_contrastive
+from ssl_theory.losses.temperature import augmentation_temperature, own_temperature
 from ssl_theory.losses.weights import leading_weights, mean_loss, mean_pair_weights
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "InfoNCE",
     "SimpleContrastive",
     "SoftTriplet",
+    "augmentation_temperature",
     "barlow_twins",
     "covariance_loss",
     "cross_correlation_penalty",
@@ -38,6 +40,7 @@ __all__ = [
     "mean_pair_weights",
     "nt_xent",
     "off_diagonal_penalty",
+    "own_temperature",
     "spectral_contrastive",
     "two_view_covariance_loss",
     "two_view_spectral_contrastive",
