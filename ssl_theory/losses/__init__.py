@@ -20,12 +20,18 @@ from ssl_theory.losses.feature import (
 )
 from ssl_theory.losses.in_batch import nt_xent
 from ssl_theory.losses.spectral import spectral_contrastive, two_view_spectral_contrastive
-from ssl_theory.losses.temperature import augmentation_temperature, own_temperature
+from ssl_theory.losses.temperature import (
+    OutputMoments,
+    augmentation_temperature,
+    output_moments,
+    own_temperature,
+)
 from ssl_theory.losses.weights import leading_weights, mean_loss, mean_pair_weights
 
 __all__ = [
     "ContrastiveLoss",
     "InfoNCE",
+    "OutputMoments",
     "SimpleContrastive",
     "SoftTriplet",
     "augmentation_temperature",
@@ -40,6 +46,7 @@ __all__ = [
     "mean_pair_weights",
     "nt_xent",
     "off_diagonal_penalty",
+    "output_moments",
     "own_temperature",
     "spectral_contrastive",
     "two_view_covariance_loss",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from jaxtyping import Float
 from scipy.optimize import brentq
 from torch import Tensor
 
 from ssl_theory.losses.contrastive import InfoNCE
-from ssl_theory.validation import require_finite, require_flag, require_outputs
+from ssl_theory.validation import require_finite, require_flag, require_outputs, require_real
 
-__all__ = ["augmentation_temperature", "own_temperature"]
+__all__ = ["OutputMoments", "augmentation_temperature", "output_moments", "own_temperature"]
 
 _FACTOR = 4.0  # from one end of a bracket to the next
 
@@ -63,13 +64,42 @@ def own_temperature(r_pos: Float[Tensor, " B"], r_neg: Float[Tensor, "B H"]) -> 
     return size * math.exp(float(brentq(growth, low, high, xtol=1e-14, rtol=1e-14)))
 
 
-def augmentation_temperature(outputs: Float[Tensor, "N A n_L"], *, sample: bool = False) -> float:
-    """Return (2 tr Σ_x Σ_a + 3/2 tr Σ_a²)/V_x, the temperature τ* as the variances of the outputs tell it.
+class OutputMoments(NamedTuple):
+    """What the variances of the outputs say about how weak an augmentation is.
 
-    Σ_x = V_x[f̄_L] and Σ_a = E_x V_aug[f_L | x]. It is E Var(r_- − r_+ | x, x′)/(2 V_x) for normal deviations
-    of one law, and τ* itself if given the objects r_- − r_+ is normal with 2τ* times its mean as variance. An
-    augmentation is weak at temperature τ if this is well below τ. With n_a = V_a²/tr Σ_a² directions and
-    1/n_xa = tr Σ_x Σ_a/(V_x V_a) it is V_a (2/n_xa + 3 V_a/(2 n_a V_x)): V_a alone does not tell.
+    Attributes:
+        V_x: tr Σ_x, Σ_x = V_x[f̄_L], between objects.
+        V_a: tr Σ_a, Σ_a = E_x V_aug[f_L | x], within them.
+        mixed: tr Σ_x Σ_a.
+        square: tr Σ_a².
+    """
+
+    V_x: float
+    V_a: float
+    mixed: float
+    square: float
+
+    def temperature(self, strength: float = 1.0) -> float:
+        """Return (2 tr Σ_x Σ_a + 3/2 tr Σ_a²)/V_x after deviations have grown by a factor; inf if V_x ≤ 0."""
+        z = strength**2
+        return (2.0 * z * self.mixed + 1.5 * z**2 * self.square) / self.V_x if self.V_x > 0 else math.inf
+
+    def onset(self, temperature: float) -> float:
+        """Return the factor on all deviations at which `temperature(factor)` is the given one; 0 if V_x ≤ 0.
+
+        Raises:
+            TypeError: If the temperature is not a real number.
+            ValueError: If it is not positive and finite.
+        """
+        room = self.V_x * require_real("temperature", temperature, above=0.0)
+        if room <= 0:
+            return 0.0
+        root = self.mixed + math.sqrt(self.mixed**2 + 1.5 * self.square * room)
+        return math.sqrt(room / root) if root > 0 else math.inf
+
+
+def output_moments(outputs: Float[Tensor, "N A n_L"], *, sample: bool = False) -> OutputMoments:
+    """Return the moments of the outputs that tell how weak an augmentation is.
 
     Args:
         outputs: f_L of A views of each of N objects, shape (N, A, n_L).
@@ -77,15 +107,11 @@ def augmentation_temperature(outputs: Float[Tensor, "N A n_L"], *, sample: bool 
             corrections, and tr Σ_a² that of normal deviations; N ≥ 3 and A ≥ 2 then.
 
     Returns:
-        The temperature; infinity where V_x, or its estimate, is not positive.
+        The moments; of a sample V_x can come out negative where it is small.
 
     Raises:
         TypeError: If the outputs are no float tensor, or `sample` is no truth value.
         ValueError: If the outputs have not three dimensions, are not finite, or are too few for a sample.
-
-    Example:
-        >>> augmentation_temperature(torch.tensor([[[0.0], [2.0]], [[4.0], [6.0]]]))
-        2.375
     """
     require_flag("sample", sample)
     require_finite("outputs", require_outputs("outputs", outputs))
@@ -104,4 +130,30 @@ def augmentation_temperature(outputs: Float[Tensor, "N A n_L"], *, sample: bool 
     if sample:
         square = free**2 / ((free - 1) * (free + 2)) * (square - V_a**2 / free)
         V_x, mixed = V_x - V_a / a, mixed - square / a
-    return (2.0 * mixed + 1.5 * square) / V_x if V_x > 0 else math.inf
+    return OutputMoments(V_x, V_a, mixed, max(square, 0.0))
+
+
+def augmentation_temperature(outputs: Float[Tensor, "N A n_L"], *, sample: bool = False) -> float:
+    """Return (2 tr Σ_x Σ_a + 3/2 tr Σ_a²)/V_x, the temperature τ* as the variances of the outputs tell it.
+
+    It is E Var(r_- − r_+ | x, x′)/(2 V_x) for normal deviations of one law, and τ* itself if given the
+    objects r_- − r_+ is normal with 2τ* times its mean as variance. An augmentation is weak at temperature τ
+    if this is well below τ. With n_a = V_a²/tr Σ_a² directions and 1/n_xa = tr Σ_x Σ_a/(V_x V_a) it is
+    V_a (2/n_xa + 3 V_a/(2 n_a V_x)): V_a alone does not tell.
+
+    Args:
+        outputs: f_L of A views of each of N objects, shape (N, A, n_L).
+        sample: As for `output_moments`.
+
+    Returns:
+        The temperature; infinity where V_x, or its estimate, is not positive.
+
+    Raises:
+        TypeError: As for `output_moments`.
+        ValueError: As for `output_moments`.
+
+    Example:
+        >>> augmentation_temperature(torch.tensor([[[0.0], [2.0]], [[4.0], [6.0]]]))
+        2.375
+    """
+    return output_moments(outputs, sample=sample).temperature()

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from ssl_theory.losses import InfoNCE, augmentation_temperature, own_temperature
+from ssl_theory.losses import (
+    InfoNCE,
+    OutputMoments,
+    augmentation_temperature,
+    output_moments,
+    own_temperature,
+)
 
 
 def rng(seed: int) -> torch.Generator:
@@ -103,6 +109,24 @@ def test_variances_of_few_normal_views() -> None:
     assert augmentation_temperature(outputs) == pytest.approx(slow_variance(outputs), rel=1e-12)
 
 
+@given(st.integers(0, 50), st.floats(0.01, 10.0))
+def test_the_onset_solves_for_the_strength(seed: int, tau: float) -> None:
+    outputs = torch.randn(5, 4, 3, generator=rng(seed), dtype=torch.float64)
+    moments = output_moments(outputs)
+    factor = moments.onset(tau)
+    assert moments.temperature(factor) == pytest.approx(tau, rel=1e-9)
+    means = outputs.mean(1, keepdim=True)
+    grown = output_moments(means + factor * (outputs - means))
+    assert grown.temperature() == pytest.approx(tau, rel=1e-9)
+    assert grown.V_a == pytest.approx(factor**2 * moments.V_a)
+
+
+def test_ends_of_the_onset() -> None:
+    assert OutputMoments(1.0, 0.0, 0.0, 0.0).onset(1.0) == math.inf
+    assert OutputMoments(-1.0, 1.0, 1.0, 1.0).onset(1.0) == 0
+    assert OutputMoments(2.0, 1.0, 1.0, 0.0).onset(4.0) == 2.0
+
+
 def test_a_sample_is_corrected() -> None:
     draws = rng(0)
     mixing = torch.randn(4, 4, generator=draws, dtype=torch.float64)
@@ -147,7 +171,9 @@ def test_bad_outputs_are_named() -> None:
         augmentation_temperature(torch.ones(2, 2))
     with pytest.raises(ValueError, match="outputs must be finite"):
         augmentation_temperature(torch.full((3, 2, 1), math.inf))
-    with pytest.raises(ValueError, match="at least 3 objects and 2 views of each, got 2 and 2"):
+    with pytest.raises(ValueError, match="at least 3 objects with 2 views, got 2 with 2"):
         augmentation_temperature(torch.ones(2, 2, 1), sample=True)
     with pytest.raises(TypeError, match="sample must be"):
         augmentation_temperature(torch.ones(3, 2, 1), sample=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="temperature must be finite and greater than 0"):
+        OutputMoments(1.0, 1.0, 1.0, 1.0).onset(0.0)
