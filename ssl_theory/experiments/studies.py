@@ -20,7 +20,7 @@ import pandas as pd
 from ssl_theory.experiments.image_operators import operator_table
 from ssl_theory.experiments.images import TABLES, ImageExperiment, table
 from ssl_theory.experiments.pairs import pair_table
-from ssl_theory.experiments.trees import TreeExperiment, seed_summary, tabulate
+from ssl_theory.experiments.trees import TreeExperiment, mechanism_table, seed_summary, tabulate
 
 __all__ = ["STUDIES", "Study", "main"]
 
@@ -50,6 +50,10 @@ def _mechanism(settings: Sequence[ImageExperiment], folder: Path, **how: Any) ->
 
 def _trees(name: str, settings: Mapping[str, TreeExperiment], folder: Path, **how: Any) -> pd.DataFrame:
     return tabulate(settings, folder / f"{name}.csv", epochs=(0, _EPOCHS), summary=seed_summary, **how)
+
+
+def _tree_mechanism(settings: Mapping[str, TreeExperiment], folder: Path, **how: Any) -> pd.DataFrame:
+    return mechanism_table(settings, folder / "trees-mechanism.csv", **how)
 
 
 def _pairs(folder: Path, *, report: Callable[[str], Any], **_: Any) -> pd.DataFrame:
@@ -89,6 +93,12 @@ def _width(count: int, temperature: float, **changes: Any) -> dict[str, TreeExpe
     return _tree(name, width=count, temperature=temperature, **changes)
 
 
+_MECHANISM = {
+    "base": TreeExperiment(seeds=20),
+    "τ = 1": TreeExperiment(seeds=20, temperature=1.0),
+    "no biases, not normalised": TreeExperiment(seeds=20, bias=False, normalise=False),
+}
+
 STUDIES: dict[str, Study] = {
     **{
         name: Study(f"{name}: accuracy of frozen features on digits", partial(_images, settings))
@@ -115,6 +125,10 @@ STUDIES: dict[str, Study] = {
         partial(_mechanism, [_short("photographs", "infonce")]),
     ),
     "pairs": Study("tree networks beside the eigenfunctions of the augmentation graph", _pairs),
+    "trees-mechanism": Study(
+        "cosines of gradients and where they lie, trees, as in the book's experiment and as in the theory",
+        partial(_tree_mechanism, _MECHANISM),
+    ),
     "latents-shapes": Study(
         "trees of other depth, branching and root polarity, and several negatives",
         partial(

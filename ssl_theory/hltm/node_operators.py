@@ -75,6 +75,20 @@ class NodeOperators:
             steps.append(torch.einsum("kion,ko,k->kin", gaps, own, factor))
         return steps
 
+    def level_updates(self) -> list[Float[Tensor, "_ _ _"]]:
+        """Return OP_l vec(W_l) of every level as one layer, per level like `net.weights`.
+
+        It is `updates` where the output is linear in the level's weights, gates fixed: without biases, with
+        a linear top, and if every pixel is below some node of the level.
+        """
+        steps = []
+        for level, gaps, weight in zip(self.net.levels, self.gaps, self.net.weights, strict=True):
+            own = torch.einsum("kion,kin->ko", gaps, weight.detach())
+            pull = self.factor.unsqueeze(1) * own.view(self.net.seeds, len(level.nodes), -1).sum(1)
+            pull = pull.repeat_interleave(len(level.nodes), 0)
+            steps.append(torch.einsum("kion,ko->kin", gaps, pull))
+        return steps
+
     def dense(self, node: int) -> Float[Tensor, "S D D"]:
         """Return OP_μ, which acts on the column-major vec(W_μ), D = |N_μ|·fan-in.
 

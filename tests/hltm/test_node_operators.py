@@ -7,13 +7,14 @@ from itertools import product
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 from torch.func import functional_call
 
 from ssl_theory.checks import relative_error
 from ssl_theory.hltm import ExactTree, LatentTree, TreeEnsemble, TreeNetwork, node_operators, sample_contrast
 from ssl_theory.losses import ContrastiveLoss, InfoNCE, SimpleContrastive
 from ssl_theory.networks import vec
-from tests.hltm.cases import networks
+from tests.hltm.cases import networks, seeds
 
 TOL = 1e-12
 Case = tuple[LatentTree, TreeNetwork]
@@ -78,6 +79,27 @@ def test_own_updates_apply_the_dense_operators(case: Case) -> None:
         own = net.of_node(operators.own_updates(), node)[..., : net.weight(node).shape[-1]]
         expected = (operators.dense(node) @ vec(net.weight(node).detach()).unsqueeze(-1)).squeeze(-1)
         assert relative_error(vec(own), expected) < TOL
+
+
+@given(seeds, st.integers(1, 3), st.booleans())
+def test_a_whole_level_times_its_weights(seed: int, depth: int, normalise: bool) -> None:
+    """Without biases the output is linear in a level: all of the step, or 0 if outputs are normalised."""
+    g = torch.Generator().manual_seed(seed)
+    tree = LatentTree.regular(depth, polarity=(0.5, 1.0), root_polarity=0.2, generator=g)
+    net = TreeNetwork.random(tree, 3, seeds=2, normalise=normalise, generator=g)
+    _, operators = exact_operators(tree, net)
+    for update, own in zip(operators.updates(), operators.level_updates(), strict=True):
+        expected = torch.zeros_like(update) if normalise else update
+        assert relative_error(own, expected) < 1e-10
+
+
+@given(networks(5))
+def test_the_only_node_of_a_level_is_the_level(case: Case) -> None:
+    _, net = case
+    _, operators = exact_operators(*case)
+    for level, own, whole in zip(net.levels, operators.own_updates(), operators.level_updates(), strict=True):
+        if len(level.nodes) == 1:
+            assert relative_error(whole, own) < TOL
 
 
 def test_infonce_scales_the_operator_by_its_pair_weight(generator: torch.Generator) -> None:

@@ -6,6 +6,7 @@ that the belief sets, the norm of the node's operator, and how much of the updat
 """
 
 from ssl_theory.experiments.trees.losses import ensemble_loss, leading_loss
+from ssl_theory.experiments.trees.mechanism import mechanism_table, tree_mechanism, tree_targets
 from ssl_theory.experiments.trees.memory import bytes_per_seed, products, seeds_at_once
 from ssl_theory.experiments.trees.settings import LossName, Optimizer, Schedule, TreeExperiment
 from ssl_theory.experiments.trees.summaries import (
@@ -31,6 +32,7 @@ __all__ = [
     "leading_loss",
     "level_summary",
     "level_table",
+    "mechanism_table",
     "products",
     "run",
     "seed_summary",
@@ -38,5 +40,7 @@ __all__ = [
     "setting_name",
     "stored",
     "tabulate",
+    "tree_mechanism",
+    "tree_targets",
     "variations",
 ]

@@ -133,19 +133,12 @@ class _Group:
         self, checkpoint: Path | None, compiled: bool | str, graph: bool, progress: bool
     ) -> pd.DataFrame:
         experiment = self.experiment
-        total = experiment.epochs * experiment.steps
-        cosine = partial(CosineAnnealingLR, T_max=max(1, total))
-        rows = fit(
-            self.net,
-            lambda _: self.batch_loss(experiment.batch).sum(),  # each seed descends its own loss
-            steps=total,
-            schedule=cosine if experiment.schedule == "cosine" else None,
-            optimizer=partial(OPTIMIZERS[experiment.optimizer], lr=experiment.rate),
+        rows = self.descend(
+            experiment.epochs * experiment.steps,
             measure=self.measure,
             measure_every=experiment.steps,
             checkpoint=checkpoint,
             checkpoint_every=experiment.steps,
-            generators=[self.generator],
             configuration=asdict(experiment) | {"first": self.seeds.start, "together": len(self.seeds)},
             compile=compiled,
             graph=graph,
@@ -155,19 +148,31 @@ class _Group:
         rows.insert(0, "epoch", rows.pop("step") // experiment.steps)
         return rows.drop(columns=self.bars())
 
+    def descend(self, updates: int, **how: Any) -> pd.DataFrame:
+        """Return the history of so many updates; further arguments as for `fit`."""
+        experiment = self.experiment
+        cosine = partial(CosineAnnealingLR, T_max=max(1, updates))
+        return fit(
+            self.net,
+            lambda _: self.batch_loss(experiment.batch).sum(),  # each seed descends its own loss
+            steps=updates,
+            schedule=cosine if experiment.schedule == "cosine" else None,
+            optimizer=partial(OPTIMIZERS[experiment.optimizer], lr=experiment.rate),
+            generators=[self.generator],
+            **how,
+        )
+
     def bars(self) -> list[str]:
         return [f"{BAR}{depth}" for depth in range(self.experiment.depth)]
 
     def batch_loss(self, count: int) -> Float[Tensor, " S"]:
-        r_pos, r_neg = distances(self.outputs(count))
+        r_pos, r_neg = distances(self.outputs(count, self.generator))
         return self.loss(r_pos, r_neg)
 
-    def outputs(self, count: int) -> Float[Tensor, "S n views B"]:
+    def outputs(self, count: int, generator: torch.Generator) -> Float[Tensor, "S n views B"]:
         """Return the outputs of fresh triples: of x1, x+ and all x-."""
         negatives = self.experiment.negatives
-        states = self.trees.triples(
-            count, negatives=negatives, generator=self.generator, dtype=torch.uint8
-        ).states
+        states = self.trees.triples(count, negatives=negatives, generator=generator, dtype=torch.uint8).states
         pixels = states.mT[:, span(self.trees.leaves)].view(torch.bool)
         outputs: Tensor = self.net(pixels)
         return outputs.view(*outputs.shape[:2], 2 + negatives, count)

@@ -174,7 +174,7 @@ def test_several_negatives_are_trained_on_and_measured() -> None:
     assert table["cosine"].sub(1.0).abs().max() < 1e-3
     assert table["ratio"].sub(1.0).abs().max() < 0.1
     group = _Group(clean, range(2), torch.device("cpu"))
-    r_pos, r_neg = distances(group.outputs(8))
+    r_pos, r_neg = distances(group.outputs(8, group.generator))
     assert (tuple(r_pos.shape), tuple(r_neg.shape)) == ((2, 8), (2, 4, 8))
     assert float(r_pos.detach().abs().max()) < 1e-5  # views of one object do not differ here
 
