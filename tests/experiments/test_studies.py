@@ -30,6 +30,21 @@ def test_the_stored_mechanisms_are_what_the_studies_ask_for(name: str) -> None:
     assert not table.duplicated(["loss_name", "batch_norm", "seed", "layer", "epoch"]).any()
 
 
+@pytest.mark.parametrize("name", ["trees-mechanism", "latents-shapes", "latents-widths"])
+def test_the_stored_tables_of_trees_are_what_the_studies_ask_for(name: str) -> None:
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        pytest.skip("not stored yet")
+    table = pd.read_csv(path)
+    settings = STUDIES[name].make.args[-1]  # type: ignore[attr-defined]
+    for setting, experiment in settings.items():
+        rows = table[table["setting"] == setting]
+        assert set(rows["network"]) == set(range(experiment.seeds))
+        for label, value in experiment.labels.items():
+            assert rows[label].tolist() == [value] * len(rows), label
+    assert set(table["setting"]) == set(settings)
+
+
 def test_the_command_makes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Path, dict[str, Any]]] = []
 
