@@ -48,7 +48,7 @@ def predictor_operator(
         centred: Whether the outputs have their mean subtracted: connections lose theirs.
 
     Returns:
-        Shape (D, D), not symmetric unless W_p is a multiple of the identity, or by accident.
+        Shape (D, D); symmetric if W_p is, and in general not otherwise.
 
     Raises:
         TypeError: If views or predictor are no float tensors of the network's dtype.
