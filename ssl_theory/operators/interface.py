@@ -146,6 +146,8 @@ class WeightOperator:
             matrix = self.dense()
             values, columns = (part.flip(-1)[..., :k] for part in torch.linalg.eigh(matrix))
             return Eigenpairs(values, unvec(columns.mT, self.rows))
+        if not bool(start.any()):  # it vanishes, and no iteration gets away from 0
+            return Eigenpairs(like.new_zeros(k), unvec(torch.eye(k, size).to(like), self.rows))
         found = spectra._leading(self.scipy(), start.cpu().numpy(), k)
         values, columns = (torch.as_tensor(x, dtype=self.dtype, device=self.device) for x in found)
         return Eigenpairs(values, unvec(columns.mT, self.rows))

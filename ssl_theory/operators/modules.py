@@ -76,7 +76,8 @@ def refused_layers(module: nn.Module) -> dict[str, str]:
         if owner in known:
             continue
         reason = _refusal(module, owner or name).removeprefix(": ")
-        loose = not reason or not type(parts[owner]).__module__.startswith("torch.nn.modules.")
+        known_kind = isinstance(parts[owner], _NORMS) or type(parts[owner]).__module__.startswith("torch.nn.")
+        loose = not reason or not known_kind
         if loose:
             found[name] = (
                 f"a parameter of {type(parts[owner]).__name__} itself is not an operator: gradient only"

@@ -99,7 +99,10 @@ def _leading(operator: LinearOperator, start: np.ndarray, k: int) -> tuple[np.nd
 
 
 def _require_symmetric(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """Return a random vector after comparing uᵀA v with vᵀA u on it and another one; `like` has size D."""
+    """Return a random vector after comparing uᵀA v with vᵀA u on it and another one; 0 if A vanishes on both.
+
+    `like` has size D.
+    """
     g = torch.Generator().manual_seed(0)
     probes = torch.randn(len(like), 2, generator=g, dtype=like.dtype).to(like.device)
     images = product(probes)
@@ -111,4 +114,4 @@ def _require_symmetric(product: Callable[[Tensor], Tensor], like: Tensor) -> Ten
             f"operator must be symmetric, got uᵀAv = {float(cross[0, 1]):.6e} "
             f"and vᵀAu = {float(cross[1, 0]):.6e}"
         )
-    return probes[:, 0]
+    return probes[:, 0] if bool(images.any()) else torch.zeros_like(like)

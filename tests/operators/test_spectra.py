@@ -39,6 +39,15 @@ def test_leading_eigenvalues(monkeypatch: pytest.MonkeyPatch, part: Part, seed: 
         assert relative_error(op.top(20).values, expected) < 1e-10
 
 
+def test_an_operator_that_vanishes_has_eigenvalues_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ssl_theory.operators.interface._SMALL", 0)
+    op = WeightOperator(3, 4, torch.float64, torch.device("cpu"), torch.zeros_like)
+    values, vectors = op.top(5)
+    assert values.tolist() == [0.0] * 5
+    flat = vec(vectors)
+    assert torch.equal(flat @ flat.mT, torch.eye(5, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("kind", ["network", "module"])
 @pytest.mark.parametrize("part", PARTS)
 @given(seed=st.integers(0, 1000))
