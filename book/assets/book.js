@@ -29,3 +29,51 @@ addEventListener("DOMContentLoaded", () => {
 // A page opened from the file system may not read others: search then lists its finds without excerpts.
 if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
+// Code is folded. A button in the page's head opens all of it, here and on the pages read later; a link to a
+// check, or to code, opens the code that it belongs to.
+addEventListener("DOMContentLoaded", () => {
+  const folds = [...document.querySelectorAll("details.hide")];
+  const head = document.querySelector(".article-header-buttons");
+  const remembered = () => {
+    try {
+      return localStorage.getItem("ssl-theory-code") === "open";
+    } catch {
+      return false; // a browser that keeps nothing
+    }
+  };
+  const show = (open) => {
+    document.documentElement.dataset.code = open ? "open" : "folded";
+    for (const fold of folds) fold.open = open;
+  };
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    const own = /^(check|code)-/.test(target.id) && target.closest(".cell")?.querySelector("details.hide");
+    if (own) own.open = true;
+    for (let e = target.closest("details"); e; e = e.parentElement.closest("details")) e.open = true;
+    target.scrollIntoView();
+  };
+  if (folds.length && head) {
+    const button = document.createElement("button");
+    button.className = "btn btn-sm code-switch";
+    button.type = "button";
+    button.textContent = "Code";
+    const set = (open) => {
+      show(open);
+      button.setAttribute("aria-pressed", open);
+      button.title = `${open ? "Fold" : "Open"} the code of this page and of those read later`;
+    };
+    button.addEventListener("click", () => {
+      const open = button.getAttribute("aria-pressed") !== "true";
+      set(open);
+      try {
+        localStorage.setItem("ssl-theory-code", open ? "open" : "folded");
+      } catch {} // this page alone, then
+    });
+    set(remembered());
+    head.prepend(button);
+  }
+  addEventListener("hashchange", reveal);
+  reveal();
+});

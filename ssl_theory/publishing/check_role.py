@@ -9,7 +9,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from ssl_theory.publishing.frame import check_anchor
+from ssl_theory.publishing.check_lines import check_anchor
 from ssl_theory.theorems import claims
 
 

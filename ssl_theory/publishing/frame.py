@@ -7,14 +7,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssl_theory.checks import MIME
 from ssl_theory.publishing import notebooks, parameters
 from ssl_theory.publishing.catalogue import Chapter
+from ssl_theory.publishing.check_lines import check_anchor, code_anchor, with_lines
+from ssl_theory.publishing.folding import folded
+from ssl_theory.publishing.proofs import anchored, proof_anchor
 from ssl_theory.publishing.repository import Repository
 from ssl_theory.theorems import Theorem, theorems
 
-# Seconds that reading takes: a word, a formula in a line, a formula of its own, a line of code.
-WORD, INLINE, DISPLAY, CODE = 0.25, 1.5, 15.0, 1.5
+# Seconds that reading takes: a word, a formula in a line, a formula of its own.
+WORD, INLINE, DISPLAY = 0.25, 1.5, 15.0
 STEP = 5  # minutes to which the sum is rounded
 
 STATEMENT = re.compile(
@@ -30,8 +32,6 @@ def framed(
 ) -> dict[str, Any]:
     """Return an executed notebook as the book shows it.
 
-    The records of its checks, a type that Sphinx does not know, become anchors of the lines that show them.
-
     Args:
         notebook: The executed notebook.
         chapter: Its chapter.
@@ -39,84 +39,70 @@ def framed(
         home: Where the source lives, if that is known.
 
     Returns:
-        The notebook with an opening line, the relation of each theorem to the paper, and a closing section.
+        The notebook with an opening line, folded code, lines for its checks, what belongs to each theorem in
+        its box, and a closing section.
     """
     own = [theorem for theorem in theorems().values() if theorem.chapter == chapter.name]
     if home is not None:
         notebook = notebooks.with_install(notebook, home.install)
-    cells = [_anchored(cell) for cell in notebook["cells"]]
-    for cell in cells:
-        if cell["cell_type"] == "markdown":
-            cell["source"] = _related("".join(cell["source"]), own, entries)
+    cells = folded(with_lines(notebook["cells"], "../" * chapter.place.count("/") + "ledger.html"))
+    prose = [place for place, cell in enumerate(cells) if cell["cell_type"] == "markdown"]
+    texts, proved = anchored([notebooks.source(cells[place]) for place in prose])
+    for place, text in zip(prose, texts, strict=True):
+        cells[place] = cells[place] | {"source": _related(text, own, entries, proved)}
     if cells and cells[0]["cell_type"] == "markdown":
-        cells[0]["source"] = _opening(cells[0]["source"], _facts(notebook, chapter, own, entries))
+        facts = _facts(notebook, chapter, own, entries, proved)
+        cells[0] = cells[0] | {"source": _opening(cells[0]["source"], facts)}
         cells.append(_text("open-this-chapter", _closing(notebook, chapter, home)))
-    _anchor_once(cells)
     return notebook | {"cells": cells}
 
 
 def reading_minutes(notebook: dict[str, Any]) -> int:
-    """Return how long a chapter takes to read, from its words, formulas and visible lines of code."""
-    prose = "\n\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown")
-    prose, displayed = re.subn(r"\$\$.*?\$\$", " ", prose, flags=re.S)
-    prose, inline = re.subn(r"\$[^$]+\$", " ", prose)
-    words = len(re.findall(r"[^\W\d_][\w'’-]*", prose))
-    seconds = WORD * words + INLINE * inline + DISPLAY * displayed + CODE * _lines_of_code(notebook)
+    """Return how long a chapter takes to read, from its words and formulas; code is folded."""
+    words, inline, displayed = length(notebook)
+    seconds = WORD * words + INLINE * inline + DISPLAY * displayed
     return max(STEP, STEP * round(seconds / 60 / STEP))
 
 
-def check_anchor(claim: str) -> str:
-    """Return the id of the line that shows a check, on the page of its chapter."""
-    return "check-" + re.sub(r"[^a-z0-9]+", "-", claim.lower())
+def length(notebook: dict[str, Any]) -> tuple[int, int, int]:
+    """Return how many words, formulas in lines, and formulas of their own a chapter has."""
+    prose = "\n\n".join(notebooks.source(c) for c in notebook["cells"] if c["cell_type"] == "markdown")
+    prose, displayed = re.subn(r"\$\$.*?\$\$", " ", prose, flags=re.S)
+    prose, inline = re.subn(r"\$[^$]+\$", " ", prose)
+    return len(re.findall(r"[^\W\d_][\w'’-]*", prose)), inline, displayed
 
 
-def _lines_of_code(notebook: dict[str, Any]) -> int:
-    folded = {"hide-input", "remove-input", "remove-cell", notebooks.INSTALL, notebooks.INJECTED}
-    shown = [c for c in notebook["cells"] if c["cell_type"] == "code" and not folded & {*notebooks.tags(c)}]
-    return sum(bool(line.strip()) for c in shown for line in "".join(c["source"]).splitlines())
-
-
-def _anchored(cell: dict[str, Any]) -> dict[str, Any]:
-    """Return a cell whose records of checks have become ids in the HTML of their lines."""
-    outputs = []
-    for output in cell.get("outputs", []):
-        data = dict(output.get("data", {}))
-        record = data.pop(MIME, None)
-        if record is not None and "text/html" in data:
-            shown = "".join(data["text/html"])
-            data["text/html"] = shown.replace("<p ", f'<p id="{check_anchor(record["id"])}" ', 1)
-        outputs.append(output | {"data": data} if data or "data" in output else output)
-    return cell | ({"outputs": outputs} if "outputs" in cell else {})
-
-
-def _anchor_once(cells: Sequence[dict[str, Any]]) -> None:
-    """Take the ids of checks away where a claim is checked a second time."""
-    seen: set[str] = set()
-    for output in [output for cell in cells for output in cell.get("outputs", [])]:
-        shown = output.get("data", {}).get("text/html")
-        found = re.match(r'<p id="(check-[\w-]+)" ', shown) if isinstance(shown, str) else None
-        if found and found[1] in seen:
-            output["data"]["text/html"] = "<p " + shown[found.end() :]
-        elif found:
-            seen.add(found[1])
-
-
-def _related(prose: str, own: Sequence[Theorem], entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return Markdown with the relation to the paper in the box of each theorem."""
+def _related(
+    prose: str, own: Sequence[Theorem], entries: Sequence[Mapping[str, Any]], proved: set[str]
+) -> str:
+    """Return Markdown with the relation to the paper, and links, in the box of each theorem."""
     known = {theorem.label: theorem for theorem in own}
 
     def add(found: re.Match[str]) -> str:
         theorem = known.get(found["label"])
-        return found[0] if theorem is None else f"{found[0]}\n{_relation(theorem, entries)}\n"
+        return found[0] if theorem is None else f"{found[0]}\n{_relation(theorem, entries, proved)}\n"
 
     return STATEMENT.sub(add, prose)
 
 
-def _relation(theorem: Theorem, entries: Sequence[Mapping[str, Any]]) -> str:
+def _relation(theorem: Theorem, entries: Sequence[Mapping[str, Any]], proved: set[str]) -> str:
+    told = f"**{theorem.relation.capitalize()} the paper:** {theorem.paper}."
     count = sum(entry["theorem"] == theorem.id for entry in entries)
-    checks = f" {{ref}}`{count_of(count, 'check')} <ledger-{theorem.label}>` in the ledger." if count else ""
-    told = f"**{theorem.relation.capitalize()} the paper:** {theorem.paper}.{checks}"
-    return f":::{{div}} relation\n{told}\n:::"
+    links = _links(theorem, entries, proved)
+    if count:
+        links.append(f"{{ref}}`{count_of(count, 'check')} in the ledger <ledger-{theorem.label}>`")
+    return f":::{{div}} relation\n{told}\n\n{' · '.join(links)}\n:::"
+
+
+def _links(theorem: Theorem, entries: Sequence[Mapping[str, Any]], proved: set[str]) -> list[str]:
+    """Return links from a theorem to its proof, its first check, the code of that and how to run it again."""
+    found = []
+    if theorem.label in proved:
+        found.append(f"{{ref}}`proof <{proof_anchor(theorem.label)}>`")
+    if any(entry["theorem"] == theorem.id for entry in entries):
+        found.append(f'<a href="#{check_anchor(theorem.claims[0].id)}">check</a>')
+        found.append(f'<a href="#{code_anchor(theorem.id)}">code</a>')
+    return [*found, f"{{ref}}`re-run <open-{theorem.chapter}>`"]
 
 
 def _facts(
@@ -124,12 +110,16 @@ def _facts(
     chapter: Chapter,
     own: Sequence[Theorem],
     entries: Sequence[Mapping[str, Any]],
+    proved: set[str],
 ) -> str:
     parts = [f"About {reading_minutes(notebook)} minutes to read"]
-    if own:
-        count = sum(entry["chapter"] == chapter.name for entry in entries)
-        parts.append(f"{count_of(len(own), 'result')}, {count_of(count, 'check')}")
-    parts.append(f"{{ref}}`open or re-run it <open-{chapter.name}>`")
+    count = sum(entry["chapter"] == chapter.name for entry in entries)
+    if count:
+        parts.append(
+            f"**holds:** {count_of(count, 'check')} with {'its control' if count == 1 else 'their controls'}"
+        )
+    first = min(own, key=lambda theorem: "." in theorem.id, default=None)
+    parts += _links(first, entries, proved) if first else [f"{{ref}}`re-run <open-{chapter.name}>`"]
     return f":::{{div}} chapter-facts\n{' · '.join(parts)}\n:::"
 
 

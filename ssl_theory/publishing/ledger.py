@@ -13,10 +13,12 @@ from typing import Any
 from ssl_theory.checks import MIME, STATUS, Record, holds
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Chapter
+from ssl_theory.publishing.check_lines import check_anchor
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
-from ssl_theory.publishing.frame import check_anchor, count_of
+from ssl_theory.publishing.frame import count_of
 from ssl_theory.publishing.ledger_picture import description, picture
+from ssl_theory.publishing.typeset import typeset
 from ssl_theory.theorems import Theorem, dependencies, theorems
 
 MARKER = "<!-- ledger -->"
@@ -233,14 +235,12 @@ def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry], here: lis
 
 def _row(entry: Entry, chapter: Chapter) -> str:
     link = f'<a href="{_address(entry, chapter.place)}">{html.escape(entry["id"])}</a>'
-    # a line may end before the sign, but not at the minus of an exponent
-    numbers = re.sub(r"([≤>]) ", "\\1\u00a0", _comparison(entry)).replace("-", "−")
-    control = f"{entry['control']}: {entry['control_error']:.2g}".replace("e-", "e−")
+    numbers = re.sub(r"([≤>]) ", "\\1\u00a0", _comparison(entry))  # a line may end before the sign
     cells = [
         link,
-        html.escape(entry["checked"]),
-        html.escape(numbers),
-        html.escape(control),
+        typeset(entry["checked"]),
+        typeset(numbers),
+        typeset(f"{entry['control']}: {entry['control_error']:.2g}"),
         _cases(entry),
         _evidence(entry),
     ]

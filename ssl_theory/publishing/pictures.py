@@ -13,7 +13,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-PREFIX = "application/papermill.record/"  # under which myst_nb.glue files what is not displayed
+from ssl_theory.publishing.folding import GLUED
+
 SVG = "image/svg+xml"
 
 
@@ -24,7 +25,7 @@ def glued_pictures(notebook: dict[str, Any]) -> dict[str, str]:
         for output in cell.get("outputs", []):
             key = output.get("metadata", {}).get("scrapbook", {}).get("name")
             data = output.get("data", {})
-            svg = data.get(PREFIX + SVG, data.get(SVG))
+            svg = data.get(GLUED + SVG, data.get(SVG))
             if key and svg:
                 found[key] = svg if isinstance(svg, str) else "".join(svg)
     return found

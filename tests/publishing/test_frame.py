@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from ssl_theory.checks import MIME
 from ssl_theory.publishing import frame, notebooks
 from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.commands import _parser
 from ssl_theory.publishing.parameters import parse
 from ssl_theory.publishing.repository import Repository
-from ssl_theory.theorems import claims, theorems
+from ssl_theory.theorems import theorems
 from tests.publishing.books import PARAMETERS, code, text
 
 BOOK = find_book(Path(__file__))
@@ -21,11 +20,6 @@ CHAPTERS = BOOK.chapters()
 HOME = Repository("https://github.com/a/b", colab="https://colab.example", binder="https://binder.example")
 THEOREM = theorems()["T3"]
 BOX = f"````{{prf:theorem}} A title\n:label: {THEOREM.label}\n\n```{{math}}\nx\n```\n````\n\nAfter."
-
-
-def check(claim: str) -> dict[str, Any]:
-    data = {MIME: {"id": claim}, "text/html": ['<p class="check">', "fine</p>"]}
-    return {"output_type": "display_data", "data": data}
 
 
 def ran(*cells: dict[str, Any]) -> dict[str, Any]:
@@ -52,8 +46,9 @@ def test_a_chapter_opens_with_its_facts_and_closes_with_how_to_open_it() -> None
     assert before == kept, "the executed notebook itself stays as it is"
     title, _, facts, *_ = cells[0]["source"].split("\n")
     assert (title, facts) == ("# A title", ":::{div} chapter-facts")
-    count = len(CHAPTERS["simple"].theorem_ids)
-    assert f"About 5 minutes to read · {count} results, 3 checks · " in cells[0]["source"]
+    assert "About 5 minutes to read · **holds:** 3 checks with their controls · " in cells[0]["source"]
+    assert '<a href="#check-t3-operator">check</a> · <a href="#code-t3">code</a> · ' in cells[0]["source"]
+    assert "{ref}`re-run <open-simple>`" in cells[0]["source"]
     assert "".join(cells[1]["source"]) == HOME.install, "and a fork installs itself"
     closing = cells[-1]["source"]
     assert "](https://colab.example/github/a/b/blob/main/book/covariance/simple.ipynb)" in closing
@@ -80,12 +75,21 @@ def test_without_a_repository_only_the_machine_of_the_reader_is_offered() -> Non
 
 
 def test_the_relation_to_the_paper_stands_in_the_box_of_its_theorem() -> None:
-    cells = shown(ran(text("## The claim\n\n" + BOX)), entries=[{"chapter": "simple", "theorem": "T3"}])
-    source = cells[4]["source"]
+    proof = "\n\n```{prf:proof}\nWe prove {prf:ref}`t3`.\n```"
+    cells = shown(
+        ran(text("## The claim\n\n" + BOX + proof)), entries=[{"chapter": "simple", "theorem": "T3"}]
+    )
+    source = cells[4]["source"].replace(f"(proof-t3)={proof[1:]}", "").removesuffix("\n\n")
     relation, after = source.split("```{math}\nx\n```\n")[1].split("\n````\n")
     assert f"**{THEOREM.relation.capitalize()} the paper:**" in relation
     assert THEOREM.paper in relation
-    assert f"{{ref}}`1 check <ledger-{THEOREM.label}>`" in relation
+    links = [
+        "{ref}`proof <proof-t3>`",
+        '<a href="#check-t3-operator">check</a>',
+        '<a href="#code-t3">code</a>',
+    ]
+    links += ["{ref}`re-run <open-simple>`", "{ref}`1 check in the ledger <ledger-t3>`"]
+    assert " · ".join(links) in relation
     assert after == "\nAfter."
     other = BOX.replace(THEOREM.label, "t3-lemma-pair")
     assert shown(ran(text(other)))[4]["source"] == other, "lemmas make no claim about the paper"
@@ -98,21 +102,10 @@ def test_every_theorem_of_a_chapter_shows_its_relation(name: str) -> None:
     prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     assert prose.count(":::{div} relation") == len(chapter.theorem_ids)
     assert "Reading time" not in prose, "typed by hand"
-    assert 10 <= frame.reading_minutes(notebooks.read(chapter.path)) <= 90
+    assert 5 <= frame.reading_minutes(notebooks.read(chapter.path)) <= 60
 
 
-def test_records_of_checks_become_anchors_once_each() -> None:
-    cell = code("check()") | {"outputs": [check("T3.psd"), check("T3.psd"), check("T3.balance-step")]}
-    outputs = shown(ran(cell))[4]["outputs"]
-    assert [output["data"] for output in outputs] == [
-        {"text/html": '<p id="check-t3-psd" class="check">fine</p>'},
-        {"text/html": '<p class="check">fine</p>'},
-        {"text/html": '<p id="check-t3-balance-step" class="check">fine</p>'},
-    ]
-    assert len({frame.check_anchor(claim) for claim in claims()}) == len(claims())
-
-
-def test_reading_takes_longer_with_words_formulas_and_code() -> None:
+def test_reading_takes_longer_with_words_and_formulas() -> None:
     def minutes(*cells: dict[str, Any]) -> int:
         return frame.reading_minutes({"cells": cells})
 
@@ -120,5 +113,4 @@ def test_reading_takes_longer_with_words_formulas_and_code() -> None:
     assert minutes(text("word " * 4800)) == 20
     assert minutes(text("$x$ " * 400)) == 10
     assert minutes(text("$$x$$\n" * 80)) == 20
-    assert minutes(code("x = 1\n" * 400)) == 10
-    assert minutes(code("x = 1\n" * 4000, "hide-input")) == frame.STEP
+    assert minutes(code("x = 1\n" * 4000)) == frame.STEP, "which is folded"

@@ -11,8 +11,8 @@ import pytest
 from ssl_theory.checks import MIME, STATUS, Record
 from ssl_theory.publishing import ledger, notebooks
 from ssl_theory.publishing.catalogue import Chapter
+from ssl_theory.publishing.check_lines import check_anchor
 from ssl_theory.publishing.errors import BuildError
-from ssl_theory.publishing.frame import check_anchor
 from ssl_theory.theorems import Claim, Theorem, theorems
 
 THEOREM = next(iter(theorems().values()))
@@ -81,7 +81,7 @@ def test_all_checks_are_collected_and_shown(tmp_path: Path) -> None:
             row = f'<tr id="{anchor}" data-status="{claim.kind}">'
             link = f'<a href="part/{theorem.chapter}.html#{anchor}">{claim.id}</a>'
             assert f"{row}<td>{link}</td>" in page
-    assert "<td>5e−13 ≤\u00a01e−12</td>" in page
+    assert "<td>5\u00a0×\u00a010<sup>−13</sup> ≤\u00a010<sup>−12</sup></td>" in page
     assert "&gt;\u00a0" in page
     assert CLAIM.id in ledger.table(entries)
 
@@ -143,8 +143,10 @@ def test_a_check_that_nothing_claims_is_named(tmp_path: Path) -> None:
 
 
 def test_words_are_not_read_as_markup(tmp_path: Path) -> None:
-    entry = pass_all(CHAPTER)[0] | {"checked": "K_l* of <x> | [y] & z"}
-    assert "<td>K_l* of &lt;x&gt; | [y] &amp; z</td>" in ledger._row(entry, Chapter(CHAPTER, tmp_path, "a/b"))
+    entry = pass_all(CHAPTER)[0] | {"checked": "K_l* of <xy> | [yz] & zz"}
+    assert "<td><i>K</i><sub><i>l</i></sub>* of &lt;xy&gt; | [yz] &amp; zz</td>" in ledger._row(
+        entry, Chapter(CHAPTER, tmp_path, "a/b")
+    )
 
 
 def test_theorems_that_use_each_other_in_a_circle_stop_the_build(

@@ -16,3 +16,20 @@ def test_signatures_over_several_lines_are_no_lists_without_terms() -> None:
 def test_references_are_items_of_their_list() -> None:
     entry = '<div role="list"><div class="citation" role="doc-biblioentry">A paper.</div></div>'
     assert mended(entry) == '<div role="list"><div class="citation" role="listitem">A paper.</div></div>'
+
+
+def test_folded_code_says_what_it_is_once() -> None:
+    bar = (
+        '<summary aria-label="Toggle hidden content">\n'
+        '<p class="collapsed admonition-title">Check it · 2 lines</p>\n'
+        '<p class="expanded admonition-title">Check it · 2 lines</p>\n</summary>'
+    )
+    assert mended(bar) == '<summary>Check it <span class="lines">2 lines</span></summary>'
+    assert mended("<summary>Another</summary>") == "<summary>Another</summary>"
+
+
+def test_names_of_code_become_ids() -> None:
+    cell = '<div class="cell tag_code-t3 tag_hide-input tag_code-t3-growth docutils container">'
+    spans = '<span id="code-t3"></span><span id="code-t3-growth"></span>'
+    assert mended(cell) == f'<div class="cell tag_hide-input docutils container">{spans}'
+    assert mended('<div class="cell docutils">') == '<div class="cell docutils">'

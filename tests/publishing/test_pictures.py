@@ -8,9 +8,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ssl_theory.publishing import pictures
+from ssl_theory.publishing import folding, pictures
 
-HIDDEN = pictures.PREFIX + pictures.SVG
+HIDDEN = folding.GLUED + pictures.SVG
 
 
 def glued(key: str, mime: str, data: str) -> nbformat.NotebookNode:
@@ -22,7 +22,7 @@ def source(tmp_path: Path) -> Path:
     outputs = [
         glued("hidden", HIDDEN, "<svg>1</svg>"),
         glued("shown", pictures.SVG, "<svg>2</svg>"),
-        glued("number", pictures.PREFIX + "text/plain", "3.0"),
+        glued("number", folding.GLUED + "text/plain", "3.0"),
         new_output("display_data", {pictures.SVG: "<svg>4</svg>"}),
         new_output("stream", text="words"),
     ]

@@ -1,0 +1,127 @@
+"""Folded code, the names of theorems and the links in their boxes, in a browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.theorems import theorems
+from tests.browser import DESK, serve
+from tests.test_site import SITE, browser, unavailable
+
+__all__ = ["browser"]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+CHAPTERS = find_book(SITE).chapters()
+FIRST, SECOND = (f"{CHAPTERS[name].place}.html" for name in ("simple", "losses"))
+OPEN = "[...document.querySelectorAll('details.hide')].filter((fold) => fold.open).length"
+ALL = "document.querySelectorAll('details.hide').length"
+CUT = """[...document.querySelectorAll("details.hide pre")]
+  .filter((pre) => pre.scrollWidth > pre.clientWidth + 1).map((pre) => pre.textContent.slice(0, 60))"""
+
+
+@pytest.fixture(scope="module")
+def base() -> Iterator[str]:
+    if not (SITE / "index.html").is_file():
+        unavailable("the book is not built: run `make book`")
+    with serve(SITE) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser, base: str) -> Iterator[Page]:
+    with browser.new_context(viewport=DESK) as context:
+        found = context.new_page()
+        found.goto(base + FIRST)
+        yield found
+
+
+def test_all_code_is_folded_behind_what_it_does(page: Page):
+    assert page.evaluate(OPEN) == 0 < page.evaluate(ALL)
+    told = page.locator("details.hide > summary").all_inner_texts()
+    assert all(re.search(r"\w · \d+ lines?$", " ".join(line.split())) or " lines" in line for line in told)
+    assert page.locator(".cell_input").count() == len(told), "none stays outside"
+    pairs = "[...document.querySelectorAll('.cell')].filter((c) => !c.querySelector('.cell_output')"
+    assert page.evaluate(f"{pairs} && c.nextElementSibling?.matches('.cell')).length") == 0
+
+
+def test_a_switch_opens_all_code_and_is_remembered(page: Page, base: str):
+    switch = page.get_by_role("button", name="Code", exact=True)
+    assert switch.get_attribute("aria-pressed") == "false"
+    switch.press("Enter")
+    assert page.evaluate(OPEN) == page.evaluate(ALL)
+    page.goto(base + SECOND)
+    assert page.evaluate(OPEN) == page.evaluate(ALL) > 0
+    page.get_by_role("button", name="Code", exact=True).click()
+    assert page.evaluate(OPEN) == 0
+    page.goto(base + FIRST)
+    assert page.evaluate(OPEN) == 0
+    page.goto(base + "glossary.html")
+    assert page.locator(".code-switch").count() == 0, "where there is no code"
+
+
+def test_a_link_to_a_check_opens_its_code(page: Page, base: str):
+    page.locator(".chapter-facts").get_by_role("link", name="check", exact=True).click()
+    assert page.evaluate(OPEN) == 1
+    assert page.locator("#check-t3-operator").is_visible()
+    page.goto(base + "ledger.html")
+    page.goto(base + f"{FIRST}#code-t3-growth")
+    assert page.evaluate(OPEN) == 1
+    assert page.locator(".cell:has(> #code-t3-growth) pre").first.is_visible()
+
+
+def test_code_opens_without_scripts(browser: Browser, base: str):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(base + FIRST)
+        fold = page.locator("details.hide").first
+        assert not fold.locator("pre").is_visible()
+        fold.locator("summary").click()
+        assert fold.locator("pre").is_visible()
+        assert page.locator(".code-switch").count() == 0
+
+
+def test_on_paper_code_is_shown_if_the_switch_is_on_and_not_at_all_otherwise(page: Page):
+    page.locator("details.hide > summary").first.click()
+    page.emulate_media(media="print")
+    assert page.locator("details.hide:visible").count() == 0
+    page.emulate_media(media="screen")
+    page.get_by_role("button", name="Code", exact=True).click()
+    page.emulate_media(media="print")
+    assert page.locator("details.hide pre:visible").count() == page.evaluate(ALL)
+
+
+BOXES = """(labels) => labels.map((label) => {
+  const box = document.getElementById(label);
+  const links = [...box.querySelectorAll(".relation a")].map((link) => link.textContent);
+  return [box.querySelector(".admonition-title").textContent, links.slice(0, 4).join(" ")];
+})"""
+SAID = """() => [...document.querySelectorAll("main a[href*='#']")]
+  .map((link) => [link.hash.slice(1), link.textContent.trim()])"""
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_names_its_theorems_leads_on_and_cuts_no_code_off(page: Page, base: str, name: str):
+    page.goto(base + f"{CHAPTERS[name].place}.html")
+    own = [theorem for theorem in theorems().values() if theorem.chapter == name]
+    boxes = page.evaluate(BOXES, [theorem.label for theorem in own])
+    for theorem, (title, links) in zip(own, boxes, strict=True):
+        assert re.match(rf"\w+ {re.escape(theorem.id)} ", " ".join(title.split()))
+        assert links == "proof check code re-run"
+    facts = page.locator(".chapter-facts").inner_text()
+    assert re.match(
+        r"About \d+ minutes to read · holds: \d+ checks with their controls · proof · check", facts
+    )
+    labels = {theorem.label: theorem.id for theorem in theorems().values()}
+    wrong = [
+        text
+        for label, text in page.evaluate(SAID)
+        if label in labels and re.fullmatch(r"\w+ [\d.]+", text) and not text.endswith(labels[label])
+    ]
+    assert not wrong
+    page.get_by_role("button", name="Code", exact=True).click()
+    assert not page.evaluate(CUT)
