@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ssl_theory.display.figures import GREY, INK, to_array
+from ssl_theory.display.scenes import Nodes, Panel
 from ssl_theory.hltm import Topology
 
 NODE, WIDEST = 150.0, 3.2  # area of a node and width of an edge of polarity ±1, in points
@@ -54,9 +55,7 @@ def draw_tree(
     """
     places = positions(topology)
     shades = _per_node("values", topology, values, np.nan)
-    widths = _per_node("polarities", topology, polarities, 0.3)
-    if np.any(np.abs(widths[1:]) > 1.0):
-        raise ValueError(f"polarities must lie in [−1, 1], got {widths[1:].min()} to {widths[1:].max()}")
+    widths = _widths(topology, polarities)
     if ax is None:
         ax = subplots(
             figsize=(min(7.2, 1.6 + 0.45 * len(topology.leaves)), 1.0 + 0.75 * len(topology.levels))
@@ -134,3 +133,41 @@ def _shrink(topology: Topology) -> float:
 def _ink_on(face: NDArray[Any]) -> str:
     red, green, blue = face[:3]
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
+
+
+def tree_panel(
+    topology: Topology,
+    values: ArrayLike | Tensor | None = None,
+    *,
+    polarities: ArrayLike | Tensor | None = None,
+    **look: Any,
+) -> Panel:
+    """Return a panel with a tree, its root on top.
+
+    Args:
+        topology: The tree.
+        values: The quantity shown as colour, shape (nodes,); NaN leaves a node empty; None for all nodes.
+        polarities: ρ of the edge above each node, shape (nodes,), the root's unused; None draws thin lines.
+        **look: Other fields of `Nodes`, and `title` of the panel.
+
+    Returns:
+        The panel, without axes.
+
+    Raises:
+        ValueError: If values or polarities do not hold one number per node, or a polarity lies outside
+            [−1, 1].
+    """
+    places = positions(topology)
+    shades, widths = _per_node("values", topology, values, np.nan), _widths(topology, polarities)
+    title = look.pop("title", "")
+    nodes = Nodes(places[:, 0], places[:, 1], topology.parents, shades, widths, **look)
+    wide, deep = float(places[:, 0].max()), float(-places[:, 1].min())
+    return Panel([nodes], "", "", title, (-0.6, wide + 0.6), (-deep - 0.35, 0.35), axes=False)
+
+
+def _widths(topology: Topology, polarities: ArrayLike | Tensor | None) -> NDArray[Any]:
+    widths = _per_node("polarities", topology, polarities, 0.3)
+    if np.any(np.abs(widths[1:]) > 1.0):
+        raise ValueError(f"polarities must lie in [−1, 1], got {widths[1:].min()} to {widths[1:].max()}")
+    widths[0] = 0.0
+    return widths

@@ -1,21 +1,21 @@
-"""Interactive controls that also work on paper: live in Jupyter, pre-rendered in the built book.
+"""Interactive controls that also work on paper: live in Jupyter, data and a small script in the built book.
 
-A control is a function that draws one picture and one or two sliders over the values of its arguments.
-In Jupyter the picture is drawn again whenever a slider moves. When the environment variable
-SSL_THEORY_STATIC is 1, as it is while the book is built, every picture is drawn once and the control
-becomes plain HTML: range inputs over those pictures, with no kernel, no library and no network.
+A control is a function that draws one scene and inputs over the values of its arguments. In Jupyter the scene
+is drawn again whenever an input moves. When the environment variable SSL_THEORY_STATIC is 1, as it is while
+the book is built, the control becomes plain HTML: inputs, the scenes of all positions as data, and the
+caption; the book's script controls.js draws them. Or the page computes the numbers of its scene by a function
+of the book's script compute.js. Neither needs a kernel, a library or a network.
 """
 
 from __future__ import annotations
 
-import base64
-import io
+import hashlib
 import itertools
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -23,97 +23,82 @@ import ipywidgets
 import matplotlib.pyplot as plt
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
-from PIL import Image
+
+from ssl_theory.display.flipbook import flipbook, image
+from ssl_theory.display.inputs import Format, Input, Toggles, as_html, as_widgets, inputs_of
+from ssl_theory.display.labels import fill, runs
+from ssl_theory.display.packing import pack, rounded
+from ssl_theory.display.scene_figures import draw_scene
+from ssl_theory.display.scenes import Scene, around, extents, plain
 
 STATIC_VARIABLE = "SSL_THEORY_STATIC"
-MAX_PICTURES = 60
-MAX_BYTES = 1_000_000  # of one control's pictures; a whole page should stay below 1.5 MB
-PNG_DPI = 144
-CSS_DPI = 96
+MAX_SCENES = 500  # computed while the book is built
+MAX_BYTES = 400_000  # of one control's data; a whole page should stay below 1.5 MB
 
-Format = str | Callable[[Any], str]
+__all__ = ["Toggles", "control"]
 
-# One listener serves every control of a page. Pictures are stored in the order of itertools.product.
-_SCRIPT = """<script>
-(() => {
-  if (window.sslControls) return;
-  window.sslControls = true;
-  document.addEventListener("input", (event) => {
-    const box = event.target.closest && event.target.closest(".ssl-control");
-    if (!box) return;
-    let shown = 0;
-    for (const slider of box.querySelectorAll("input[type=range]")) {
-      const texts = JSON.parse(slider.dataset.texts);
-      shown = shown * texts.length + Number(slider.value);
-      slider.setAttribute("aria-valuetext", texts[slider.value]);
-      slider.parentElement.querySelector("output").textContent = texts[slider.value];
-    }
-    box.querySelectorAll("img").forEach((picture, i) => { picture.hidden = i !== shown; });
-  });
-})();
-</script>"""
-
-# Without scripts the sliders would do nothing: hide them and show all pictures, one below the other.
-_NO_SCRIPT = (
-    "<noscript><style>.ssl-control-sliders{display:none!important}"
-    ".ssl-control img[hidden]{display:block!important}</style></noscript>"
-)
+_TEXTS = ("x", "y", "title", "label", "text")
 
 
 def control(
-    draw: Callable[..., Figure],
+    draw: Callable[..., Scene | Figure],
     *,
     caption: str,
     alt: str | Callable[..., str],
+    compute: str = "",
+    data: Mapping[str, Any] | None = None,
     labels: Mapping[str, str] | None = None,
     formats: Mapping[str, Format] | None = None,
-    **axes: Iterable[Any],
+    start: Mapping[str, Any] | None = None,
+    **axes: Iterable[Any] | Toggles,
 ) -> None:
-    """Display sliders over the arguments of a drawing function, live or pre-rendered.
+    """Display inputs over the arguments of a drawing function, live or for the built book.
 
     Args:
-        draw: Called with one value for each axis; returns a new matplotlib figure, always of one size.
+        draw: Called with one value for each axis; returns a scene. While chapters are converted it may return
+            a new matplotlib figure, always of one size.
         caption: What the control shows and what to look for; mathematics between dollar signs.
-        alt: Alternative text of a picture: a format string over the axes' values, such as
-            "spectrum at temperature {tau:.2f}", or a function of them.
-        labels: Text beside each slider, with symbol and unit; the axis' own name where missing.
+        alt: Alternative text of a picture: a text with the axes' values and those of the scene in braces,
+            such as "spectrum at temperature {tau:.2f}", or a function of the axes.
+        compute: Name of the function of the page's script that computes `Scene.values`, as `draw` does; empty
+            for scenes that are all drawn while the book is built.
+        data: What that function needs to know besides the axes: numbers and arrays by name.
+        labels: Text beside each input, with symbol and unit; the axis' own name where missing.
         formats: How each axis' values are written: a format specification or a function; "g" for floats
             and str for all else where missing.
-        **axes: One or two arguments of `draw`, each with the values it takes, in the order of the slider.
+        start: Values of the axes at first, for numbers the nearest; the first values where missing.
+        **axes: Arguments of `draw`, each with the values it takes, in order, or `Toggles`: up to two of
+            sequences, or up to four of any kind with `compute`.
 
     Raises:
-        TypeError: If `draw` is not callable or returns something that is not a figure, or if an axis is not
-            a sequence.
-        ValueError: If there are not one or two axes, an axis is empty, `labels` or `formats` name an
-            unknown axis, `caption` or `alt` is empty or asks for an unknown axis, or if there are more
-            pictures, or heavier ones, than a static page should carry.
+        TypeError: If `draw` is not callable or returns something that is neither a scene nor a figure, if an
+            axis is not a sequence, or if `alt` is a function while the page computes.
+        ValueError: If there are too few or too many axes, an axis is empty, `labels`, `formats` or `start`
+            name an unknown axis, `caption` or `alt` is empty or asks for something unknown, if there are more
+            positions or data than a static page should carry, or if a scene that the page computes has no
+            limits or no values.
     """
     if not callable(draw):
         raise TypeError(f"draw must be callable, got {type(draw).__name__}")
-    values = _values(axes)
-    texts = {name: [_text(v, (formats or {}).get(name)) for v in axis] for name, axis in values.items()}
-    for argument, given in (("labels", labels), ("formats", formats)):
-        unknown = sorted(set(given or {}) - set(values))
-        if unknown:
-            raise ValueError(f"{argument} must name axes among {list(values)}, got {unknown}")
+    _require_axes(axes, compute)
+    inputs = inputs_of(axes, labels or {}, formats or {}, start or {})
     if not caption.strip():
         raise ValueError("caption must not be empty: say what the control shows")
-    names = {name: (labels or {}).get(name, name) for name in values}
-    describe = _describer(alt, {name: axis[0] for name, axis in values.items()})
-
-    def picture(hidden: bool, /, **point: Any) -> str:
-        figure = draw(**point)
-        if not isinstance(figure, Figure):
-            raise TypeError(f"draw must return a matplotlib Figure, got {type(figure).__name__}")
-        try:
-            return _image(figure, describe(**point), hidden)
-        finally:
-            plt.close(figure)
-
-    if os.environ.get(STATIC_VARIABLE) == "1":
-        _show(_static(picture, caption, names, values, texts))
+    if compute and not isinstance(alt, str):
+        raise TypeError("alt must be a text where the page computes, got a function")
+    first = draw(**{one.name: one.first() for one in inputs})
+    _describe(alt, {one.name: one.first() for one in inputs}, first)
+    if os.environ.get(STATIC_VARIABLE) != "1":
+        plt.close("all")
+        _show(_live(draw, inputs, alt, caption))
+    elif isinstance(first, Figure):
+        plt.close(first)
+        _show(
+            flipbook(lambda hidden, /, **at: _picture(draw, alt, at, hidden), inputs, _mathematics(caption))
+        )
     else:
-        _show(_live(picture, caption, names, values, texts))
+        packed = _computed(first, alt, compute, data) if compute else _drawn(draw, inputs, alt)
+        _show(_page(packed, inputs, _image(first, _describe(alt, _first(inputs), first)), caption))
 
 
 def _show(shown: ipywidgets.Widget | str) -> None:
@@ -121,113 +106,135 @@ def _show(shown: ipywidgets.Widget | str) -> None:
     display(HTML(shown) if isinstance(shown, str) else shown)
 
 
-def _values(axes: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
-    """Return each axis' values as a list of plain Python objects."""
-    if not 1 <= len(axes) <= 2:
-        raise ValueError(f"axes must be one or two arguments of draw, got {list(axes)}")
-    values = {}
-    for name, axis in axes.items():
-        if not isinstance(axis, Iterable):
-            raise TypeError(f"{name} must be a sequence of values, got {type(axis).__name__}")
-        values[name] = axis.tolist() if hasattr(axis, "tolist") else list(axis)
-        if not values[name]:
-            raise ValueError(f"{name} must have at least one value, got none")
-    return values
+def _first(inputs: Sequence[Input]) -> dict[str, Any]:
+    return {one.name: one.first() for one in inputs}
 
 
-def _text(value: Any, form: Format | None) -> str:
-    if callable(form):
-        return form(value)
-    if form is None:
-        form = "g" if isinstance(value, float) else ""
-    return format(value, form)
+def _require_axes(axes: Mapping[str, Any], compute: str) -> None:
+    most, kind = (4, "one to four") if compute else (2, "one or two")
+    if not 1 <= len(axes) <= most:
+        raise ValueError(f"axes must be {kind} arguments of draw, got {list(axes)}")
+    switches = [name for name, axis in axes.items() if isinstance(axis, Toggles)]
+    if switches and not compute:
+        raise ValueError(f"toggles need a control that the page computes, got {switches}")
 
 
-def _describer(alt: str | Callable[..., str], first: Mapping[str, Any]) -> Callable[..., str]:
-    """Return the function that writes alternative texts, after trying it on the first point."""
-    describe = alt.format if isinstance(alt, str) else alt
+def _describe(alt: str | Callable[..., str], point: Mapping[str, Any], drawn: object) -> str:
+    """Return the alternative text of a picture."""
+    if not isinstance(drawn, (Scene, Figure)):
+        raise TypeError(f"draw must return a Scene or a matplotlib Figure, got {type(drawn).__name__}")
+    values = drawn.values if isinstance(drawn, Scene) else {}
     try:
-        text = describe(**first)
-    except KeyError as error:
-        raise ValueError(f"alt may use {list(first)}, got the field {error}") from error
+        text = fill(alt, {**point, **values}) if isinstance(alt, str) else alt(**point)
+    except ValueError as error:
+        raise ValueError(f"alt: {error}") from error
     if not text.strip():
         raise ValueError("alt must not be empty: say in words what the picture shows")
-    return describe
+    return text
 
 
-def _image(figure: Figure, alt: str, hidden: bool) -> str:
-    """Return the figure as an <img> that carries its own data, a PNG with a palette."""
-    png, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=PNG_DPI)
-    Image.open(png).convert("RGB").quantize(128).save(small, format="png", optimize=True)
-    data = base64.b64encode(small.getvalue()).decode()
-    width, height = (round(CSS_DPI * inches) for inches in figure.get_size_inches())
-    return (
-        f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}" '
-        f'width="{width}" height="{height}"{" hidden" if hidden else ""}>'
-    )
-
-
-def _static(
-    picture: Callable[..., str],
-    caption: str,
-    names: Mapping[str, str],
-    values: Mapping[str, list[Any]],
-    texts: Mapping[str, list[str]],
+def _picture(
+    draw: Callable[..., Scene | Figure], alt: str | Callable[..., str], point: Mapping[str, Any], hidden: bool
 ) -> str:
-    """Return the control as HTML that needs nothing but a browser."""
-    count = math.prod(len(axis) for axis in values.values())
-    if count > MAX_PICTURES:
-        raise ValueError(f"axes must give at most {MAX_PICTURES} pictures in the built book, got {count}")
-    points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
-    pictures = "\n".join(picture(i > 0, **point) for i, point in enumerate(points))
-    if len(pictures) > MAX_BYTES:
-        raise ValueError(
-            f"pictures of a control must take at most {MAX_BYTES} bytes in the built book, "
-            f"got {len(pictures)}: use fewer values or smaller figures"
-        )
-    sliders = "\n".join(_slider(names[name], texts[name]) for name in values)
-    return (
-        f'<figure class="ssl-control">\n<div class="ssl-control-sliders">\n{sliders}\n</div>\n'
-        f'<div class="ssl-control-pictures">\n{pictures}\n</div>\n{_NO_SCRIPT}\n'
-        f'<figcaption class="tex2jax_process">{_mathematics(escape(caption))}</figcaption>\n'
-        f"{_SCRIPT}\n</figure>"
+    """Return the picture of one position as an <img>."""
+    drawn = draw(**point)
+    return _image(drawn, _describe(alt, point, drawn), hidden)
+
+
+def _image(drawn: Scene | Figure, text: str, hidden: bool = False) -> str:
+    figure = draw_scene(drawn) if isinstance(drawn, Scene) else drawn
+    try:
+        return image(figure, text, hidden)
+    finally:
+        plt.close(figure)
+
+
+def _drawn(
+    draw: Callable[..., Scene | Figure], inputs: Sequence[Input], alt: str | Callable[..., str]
+) -> dict[str, Any]:
+    """Return the scenes of all positions as data, in the order of itertools.product."""
+    count = math.prod(len(one.values) for one in inputs)
+    if count > MAX_SCENES:
+        raise ValueError(f"axes must give at most {MAX_SCENES} scenes in the built book, got {count}")
+    scenes, texts = [], []
+    for values in itertools.product(*(one.values for one in inputs)):
+        point = {one.name: value for one, value in zip(inputs, values, strict=True)}
+        scene = draw(**point)
+        if not isinstance(scene, Scene):
+            raise TypeError(f"draw must return a Scene at every position, got {type(scene).__name__}")
+        scenes.append(scene.data())
+        texts.append(_describe(alt, point, scene))
+    _share_limits(scenes)
+    return pack(
+        [{**_typeset(rounded(scene)), "alt": text} for scene, text in zip(scenes, texts, strict=True)]
     )
 
 
-def _slider(label: str, texts: list[str]) -> str:
-    """Return one labelled range input over the indices of `texts`."""
+def _share_limits(scenes: Sequence[dict[str, Any]]) -> None:
+    """Give panels without limits those of all positions together, so that axes hold still."""
+    for panels in zip(*(scene["panels"] for scene in scenes), strict=True):
+        for axis in "xy":
+            if panels[0][f"{axis}lim"] is None:
+                bars = axis == "y" and any(mark["kind"] == "bars" for mark in panels[0]["marks"])
+                numbers = [number for panel in panels for number in extents(panel, axis)]
+                for panel in panels:
+                    panel[f"{axis}lim"] = list(around(numbers, panel[f"{axis}log"], bars))
+
+
+def _computed(
+    first: Scene, alt: str | Callable[..., str], compute: str, data: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the scene without the values that the page computes, and those of the start for comparison."""
+    if not first.values:
+        raise ValueError("scene must have values for the page to compute, got none")
+    for panel in first.panels:
+        if panel.xlim is None or panel.ylim is None:
+            raise ValueError("panels must have xlim and ylim where the page computes, got None")
+    values = {name: plain(value) for name, value in first.values.items()}
+    scene = _typeset({**first.template(), "alt": alt})
+    known = {name: plain(value) for name, value in (data or {}).items()}
+    return {"compute": compute, "scene": scene, "data": known, "values": values}
+
+
+def _typeset(data: Any, key: str = "") -> Any:
+    """Return plain data with mathematics in labels as runs of letters."""
+    if isinstance(data, dict):
+        return {name: _typeset(part, name) for name, part in data.items()}
+    if isinstance(data, list):
+        return [_typeset(part, "text" if key in ("xticks", "yticks") else key) for part in data]
+    return runs(data) if isinstance(data, str) and key in _TEXTS and "$" in data else data
+
+
+def _page(packed: dict[str, Any], inputs: Sequence[Input], still: str, caption: str) -> str:
+    """Return the control as HTML: inputs, a place for the scene, its data, a still for want of scripts."""
+    packed = {"inputs": [one.data() for one in inputs], **packed}
+    text = json.dumps(packed, ensure_ascii=False, separators=(",", ":")).replace("</", r"<\/")
+    if len(text) > MAX_BYTES:
+        raise ValueError(
+            f"data of a control must take at most {MAX_BYTES} bytes in the built book, got {len(text)}: "
+            "use fewer values or points, or let the page compute"
+        )
+    key = hashlib.sha256(text.encode()).hexdigest()[:8]
+    height = packed["scene"]["height"]
     return (
-        f"<label><span>{escape(label)}</span>"
-        f'<input type="range" min="0" max="{len(texts) - 1}" step="1" value="0" autocomplete="off" '
-        f'aria-label="{escape(label)}" aria-valuetext="{escape(texts[0])}" '
-        f'data-texts="{escape(json.dumps(texts))}">'
-        f"<output>{escape(texts[0])}</output></label>"
+        f'<figure class="ssl-control">\n<div class="ssl-control-inputs">\n{as_html(inputs, key)}\n</div>\n'
+        f'<div class="ssl-scene" role="img" style="min-height:{height}px"></div>\n'
+        '<p class="ssl-control-said" role="status"></p>\n'
+        "<noscript><style>.ssl-control-inputs,.ssl-scene{display:none!important}</style>"
+        f"{still}</noscript>\n"
+        f'<figcaption class="tex2jax_process">{_mathematics(caption)}</figcaption>\n'
+        f'<script type="application/json">{text}</script>\n</figure>'
     )
 
 
 def _mathematics(text: str) -> str:
-    r"""Return `text` with $…$, which authors write, as \(…\), which MathJax reads in a page."""
-    return re.sub(r"\$([^$]+)\$", r"\\(\1\\)", text)
+    r"""Return `text` for a page, with $…$, which authors write, as \(…\), which MathJax reads."""
+    return re.sub(r"\$([^$]+)\$", r"\\(\1\\)", escape(text))
 
 
 def _live(
-    picture: Callable[..., str],
-    caption: str,
-    names: Mapping[str, str],
-    values: Mapping[str, list[Any]],
-    texts: Mapping[str, list[str]],
+    draw: Callable[..., Scene | Figure], inputs: Sequence[Input], alt: str | Callable[..., str], caption: str
 ) -> ipywidgets.Widget:
-    """Return the control as ipywidgets: the picture is drawn again when a slider is let go."""
-    sliders = {
-        name: ipywidgets.SelectionSlider(
-            options=list(zip(texts[name], axis, strict=True)),
-            description=names[name],
-            continuous_update=False,
-            style={"description_width": "initial"},
-            layout={"width": "32em"},
-        )
-        for name, axis in values.items()
-    }
-    shown = ipywidgets.interactive_output(lambda **point: _show(picture(False, **point)), sliders)
-    return ipywidgets.VBox([*sliders.values(), shown, ipywidgets.HTMLMath(escape(caption))])
+    """Return the control as ipywidgets: the picture is drawn again when an input is let go."""
+    rows, shown = as_widgets(inputs, lambda **point: _show(_picture(draw, alt, point, False)))
+    return ipywidgets.VBox([*rows, shown, ipywidgets.HTMLMath(escape(caption))])

@@ -82,7 +82,7 @@ ROOMS = (
         "figures",
         "Figures and controls",
         "One look for all figures, and controls that work in the page and in Jupyter.",
-        ("display",),
+        ("display", "controls"),
     ),
 )
 

@@ -1,0 +1,92 @@
+"""Whether the norms of a network grow, for a strength of the augmentation and a temperature (T4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssl_theory.display.scenes import Grid, Handle, Line, Panel, Points, Rule, Scene
+from ssl_theory.losses import InfoNCE, half_squared_distances
+from ssl_theory.networks import ReLUNetwork
+
+__all__ = ["Strength", "growth"]
+
+
+def growth(outputs: Float[Tensor, "objects views n"], tau: float) -> float:
+    """Return E[ξ (r_− − r_+)] = vec(W_l)ᵀ OP_l vec(W_l) of every layer l: InfoNCE with one negative."""
+    objects, views = outputs.shape[:2]
+    total = outputs.new_zeros(())
+    everyone = outputs.flatten(0, 1)
+    for own in outputs:
+        near, far = half_squared_distances(own, own), half_squared_distances(own, everyone)
+        shape = (views, views, objects * views)
+        r_pos, r_neg = (r.expand(shape).reshape(-1) for r in (near[:, :, None], far[:, None, :]))
+        xi = InfoNCE(tau).pair_weights(r_pos, r_neg[:, None])[:, 0]
+        total += (xi * (r_neg - r_pos)).mean()
+    return float(total) / objects
+
+
+@dataclass(frozen=True)
+class Strength:
+    """The growth of all squared norms of one network over strength and temperature.
+
+    Attributes:
+        net: The network, without biases.
+        objects: Shape (N, n_0).
+        noise: What the augmentation adds at strength 1, shape (N, A, n_0).
+        strengths: Ascending, on a logarithmic scale.
+        taus: Likewise.
+    """
+
+    net: ReLUNetwork
+    objects: Float[Tensor, "N n_0"]
+    noise: Float[Tensor, "N A n_0"]
+    strengths: NDArray[Any]
+    taus: NDArray[Any]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The network, its objects and their noise, and both scales."""
+        return {
+            "weights": [w.detach() for w in self.net.weights], "objects": self.objects, "noise": self.noise,
+            "strengths": self.strengths, "taus": self.taus,
+        }  # fmt: skip
+
+    def __call__(self, s: float, tau: float) -> Scene:
+        """Return the picture at a strength and a temperature."""
+        curve = np.array([self._growth(strength, tau) for strength in self.strengths])
+        here, scale = self._growth(s, tau), np.abs(curve).max()
+        values = {
+            "signs": self._signs, "curve": curve / scale, "here": here / scale, "s": float(s),
+            "tau": float(tau), "growth": here, "word": "grow" if here > 0 else "shrink",
+        }  # fmt: skip
+        ends, taus = (self.strengths[0], self.strengths[-1]), (self.taus[0], self.taus[-1])
+        box = (ends[0], taus[0], ends[1], taus[1])
+        plane = [Grid("@signs", -1.6, 1.6, box), Handle(self.strengths, self.taus, "s", "tau", "ink")]
+        slope = [
+            Rule(y=0.0, dash="solid", width=1.0),
+            Line(self.strengths, "@curve", "ink"),
+            Points("@s", "@here", "vermilion", size=10.0),
+        ]
+        names: dict[str, Any] = {"x": "strength $s$ of the augmentation", "xlog": True, "xlim": ends}
+        return Scene(
+            [
+                Panel(plane, y="temperature $\\tau$: drag the dot", ylim=taus, ylog=True, **names),
+                Panel(slope, y="growth / largest", title="the norms {word}", ylim=(-1.1, 1.1), **names),
+            ],
+            values,
+        )
+
+    def _growth(self, s: float, tau: float) -> float:
+        return growth(self.net(self.objects[:, None] + s * self.noise).detach(), tau)
+
+    @cached_property
+    def _signs(self) -> NDArray[Any]:
+        rows = [[self._growth(s, tau) for s in self.strengths] for tau in self.taus[::-1]]
+        return np.asarray(np.sign(rows))
