@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_theory.experiments.images import ImageExperiment, ImageRun
-from ssl_theory.experiments.images.losses import batch_loss
+from ssl_theory.experiments.images.losses import PLAIN, batch_loss
 from ssl_theory.experiments.images.settings import ADDED, LossName
 from ssl_theory.experiments.images.tables import made_on
 from ssl_theory.experiments.store import Setting
@@ -71,7 +71,7 @@ class Trajectory:
         if epoch not in self.states:
             raise ValueError(f"epoch must be one of {sorted(self.states)}, got {epoch}")
         parts: list[nn.Module] = [self.run.encoder, self.run.projector]
-        if self.run.experiment.loss != "covariance-plain":
+        if self.run.experiment.loss not in PLAIN:
             parts.append(Normalise())
         model = nn.Sequential(*parts).eval()
         model.load_state_dict(self.states[epoch])
@@ -98,13 +98,16 @@ class Trajectory:
         return self.states[epoch][f"{layer}.weight"].flatten(1)
 
 
-def follow(experiment: ImageExperiment, seed: int, *, device: str = "cpu") -> Trajectory:
+def follow(
+    experiment: ImageExperiment, seed: int, *, device: str = "cpu", evaluated: bool = True
+) -> Trajectory:
     """Train one encoder and keep its weights at every evaluation.
 
     Args:
         experiment: What to run.
         seed: Seed of the run.
         device: As for `resolve_device`.
+        evaluated: As for `ImageRun.train`.
 
     Returns:
         The run with its weights.
@@ -116,7 +119,7 @@ def follow(experiment: ImageExperiment, seed: int, *, device: str = "cpu") -> Tr
         states[epoch] = {name: value.clone() for name, value in run.model.state_dict().items()}
         return {}
 
-    return Trajectory(run, run.train(measure=keep), states)
+    return Trajectory(run, run.train(measure=keep, evaluated=evaluated), states)
 
 
 def fixed_views(run: ImageRun, objects: int, copies: int) -> Float[Tensor, "N A C h w"]:

@@ -17,7 +17,9 @@ from typing import Any
 
 import pandas as pd
 
+from ssl_theory.experiments.image_explained import explained_table
 from ssl_theory.experiments.image_operators import operator_table
+from ssl_theory.experiments.image_similarity import similarity_table
 from ssl_theory.experiments.images import TABLES, ImageExperiment, table
 from ssl_theory.experiments.pairs import pair_table
 from ssl_theory.experiments.trees import TreeExperiment, mechanism_table, seed_summary, tabulate
@@ -48,6 +50,14 @@ def _mechanism(settings: Sequence[ImageExperiment], folder: Path, **how: Any) ->
     return operator_table(settings, folder=folder, **how)
 
 
+def _explained(settings: Sequence[ImageExperiment], folder: Path, **how: Any) -> pd.DataFrame:
+    return explained_table(settings, folder=folder, **how)
+
+
+def _similarity(base: ImageExperiment, folder: Path, **how: Any) -> pd.DataFrame:
+    return similarity_table(base, ("infonce", "covariance", "simple"), folder=folder, **how)
+
+
 def _trees(name: str, settings: Mapping[str, TreeExperiment], folder: Path, **how: Any) -> pd.DataFrame:
     return tabulate(settings, folder / f"{name}.csv", epochs=(0, _EPOCHS), summary=seed_summary, **how)
 
@@ -68,6 +78,16 @@ def _short(data: str, loss: str, *, batch_norm: bool = True) -> ImageExperiment:
         epochs=20,
         measure_every=10,
         seeds=10,
+    )
+
+
+def _bare(data: str, **changes: Any) -> ImageExperiment:
+    return ImageExperiment(
+        data=data,  # type: ignore[arg-type]
+        loss="infonce-plain",
+        batch_norm=False,
+        biases=False,
+        **changes,
     )
 
 
@@ -123,6 +143,18 @@ STUDIES: dict[str, Study] = {
     "images-mechanism-photographs": Study(
         "cosines of gradients and where they lie, patches of photographs",
         partial(_mechanism, [_short("photographs", "infonce")]),
+    ),
+    "images-similarity": Study(
+        "how alike features of different losses and of different seeds are, digits",
+        partial(_similarity, ImageExperiment(seed=5, seeds=5)),
+    ),
+    "images-explained": Study(
+        "how much of the step is the operator times the weights, digits, without BatchNorm and biases",
+        partial(_explained, [_bare("digits", epochs=10, seeds=10)]),
+    ),
+    "images-explained-photographs": Study(
+        "how much of the step is the operator times the weights, patches of photographs",
+        partial(_explained, [_bare("photographs", epochs=2, rate=1e-3, seeds=5)]),
     ),
     "pairs": Study("tree networks beside the eigenfunctions of the augmentation graph", _pairs),
     "trees-mechanism": Study(

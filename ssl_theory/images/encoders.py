@@ -28,6 +28,7 @@ class ConvEncoder(nn.Module):
         in_channels: Channels of an image.
         strides: Stride of each layer; None for 1 in the first and 2 in all others.
         batch_norm: Whether a BatchNorm follows each convolution, which then has no bias.
+        biases: Whether convolutions without a BatchNorm have biases.
 
     Attributes:
         features: Width of the output.
@@ -44,6 +45,7 @@ class ConvEncoder(nn.Module):
         *,
         strides: Sequence[int] | None = None,
         batch_norm: bool = True,
+        biases: bool = True,
     ) -> None:
         super().__init__()
         if not channels:
@@ -58,7 +60,7 @@ class ConvEncoder(nn.Module):
         self.features = widths[-1]
         self.layers = nn.Sequential(
             *(
-                nn.Sequential(*_convolution(below, above, 3, stride, batch_norm), nn.ReLU())
+                nn.Sequential(*_convolution(below, above, 3, stride, batch_norm, biases), nn.ReLU())
                 for (below, above), stride in zip(pairwise(widths), strides, strict=True)
             )
         )
@@ -79,6 +81,7 @@ class ResNet(nn.Module):
         in_channels: Channels of an image.
         width: Channels of the first stage.
         batch_norm: Whether a BatchNorm follows each convolution, which then has no bias.
+        biases: Whether convolutions without a BatchNorm have biases.
         classes: Width of a linear layer on top of the features; None for the features themselves.
         init: How kernels are drawn: "he", normal of variance 2/fan-out, He et al., arXiv:1502.01852, as in
             torchvision; or "torch", uniform of variance 1/(3 · fan-in), the default of torch's layers, which
@@ -100,6 +103,7 @@ class ResNet(nn.Module):
         *,
         width: int = 64,
         batch_norm: bool = True,
+        biases: bool = True,
         classes: int | None = None,
         init: Init = "he",
     ) -> None:
@@ -113,16 +117,20 @@ class ResNet(nn.Module):
         require_integer("in_channels", in_channels, 1)
         below = require_integer("width", width, 1)
         if stem == "cifar":
-            first = [*_convolution(in_channels, width, 3, 1, batch_norm), nn.ReLU()]
+            first = [*_convolution(in_channels, width, 3, 1, batch_norm, biases), nn.ReLU()]
         else:
-            first = [*_convolution(in_channels, width, 7, 2, batch_norm), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+            first = [
+                *_convolution(in_channels, width, 7, 2, batch_norm, biases),
+                nn.ReLU(),
+                nn.MaxPool2d(3, 2, 1),
+            ]
         self.stem = nn.Sequential(*first)
         stages = []
         for s, count in enumerate(blocks):
             stage = []
             for i in range(require_integer(f"blocks[{s}]", count, 1)):
                 stride = 2 if s and i == 0 else 1
-                stage.append(_BasicBlock(below, width * 2**s, stride, batch_norm))
+                stage.append(_BasicBlock(below, width * 2**s, stride, batch_norm, biases))
                 below = width * 2**s
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
@@ -150,6 +158,7 @@ class Projector(nn.Module):
         hidden: Width between the layers.
         out_features: n_L.
         batch_norm: Whether a BatchNorm follows the first layer, which then has no bias.
+        biases: Whether the linear layers have biases.
 
     Attributes:
         features: Width of the output.
@@ -159,17 +168,25 @@ class Projector(nn.Module):
         ValueError: If a width is below 1.
     """
 
-    def __init__(self, in_features: int, hidden: int, out_features: int, *, batch_norm: bool = False) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        hidden: int,
+        out_features: int,
+        *,
+        batch_norm: bool = False,
+        biases: bool = True,
+    ) -> None:
         super().__init__()
         require_integer("in_features", in_features, 1)
         require_integer("hidden", hidden, 1)
         self.features = require_integer("out_features", out_features, 1)
         normalise = [nn.BatchNorm1d(hidden)] if batch_norm else []
         self.layers = nn.Sequential(
-            nn.Linear(in_features, hidden, bias=not batch_norm),
+            nn.Linear(in_features, hidden, bias=biases and not batch_norm),
             *normalise,
             nn.ReLU(),
-            nn.Linear(hidden, out_features),
+            nn.Linear(hidden, out_features, bias=biases),
         )
 
     def forward(self, features: Float[Tensor, "B n"]) -> Float[Tensor, "B n_L"]:
@@ -181,22 +198,25 @@ class Projector(nn.Module):
 class _BasicBlock(nn.Module):
     """Two 3 × 3 convolutions and a shortcut, which is a 1 × 1 convolution where shapes differ."""
 
-    def __init__(self, below: int, above: int, stride: int, batch_norm: bool) -> None:
+    def __init__(self, below: int, above: int, stride: int, batch_norm: bool, biases: bool) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            *_convolution(below, above, 3, stride, batch_norm),
+            *_convolution(below, above, 3, stride, batch_norm, biases),
             nn.ReLU(),
-            *_convolution(above, above, 3, 1, batch_norm),
+            *_convolution(above, above, 3, 1, batch_norm, biases),
         )
         same = stride == 1 and below == above
-        self.shortcut = nn.Sequential(*([] if same else _convolution(below, above, 1, stride, batch_norm)))
+        across = [] if same else _convolution(below, above, 1, stride, batch_norm, biases)
+        self.shortcut = nn.Sequential(*across)
 
     def forward(self, images: Tensor) -> Tensor:
         values: Tensor = self.branch(images) + self.shortcut(images)
         return values.relu()
 
 
-def _convolution(below: int, above: int, size: int, stride: int, batch_norm: bool) -> list[nn.Module]:
+def _convolution(
+    below: int, above: int, size: int, stride: int, batch_norm: bool, biases: bool
+) -> list[nn.Module]:
     """Return a convolution that keeps the size of the image up to its stride, and its BatchNorm."""
-    convolution = nn.Conv2d(below, above, size, stride, size // 2, bias=not batch_norm)
+    convolution = nn.Conv2d(below, above, size, stride, size // 2, bias=biases and not batch_norm)
     return [convolution, nn.BatchNorm2d(above)] if batch_norm else [convolution]

@@ -14,9 +14,11 @@ from ssl_theory.inspection.outputs import (
     unbiased_variances,
 )
 from ssl_theory.inspection.report import write_report
+from ssl_theory.inspection.similarity import Agreement, linear_cka, split_agreement, subspace_similarity
 
 __all__ = [
     "Against",
+    "Agreement",
     "Estimate",
     "Inspection",
     "LayerReport",
@@ -24,12 +26,15 @@ __all__ = [
     "effective_rank",
     "inspect",
     "lidar",
+    "linear_cka",
     "measure_outputs",
     "named_loss",
     "negatives_in_use",
     "over_pairs",
     "overlap_of_distances",
     "rankme",
+    "split_agreement",
+    "subspace_similarity",
     "unbiased_variances",
     "write_report",
 ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ssl_theory.images.data import Name
 
 SINGLE = ("data", "channels", "strides", "seeds", "seed")
+STUDIED = ("--loss", "--beta", "--beta-convention")  # what a study sets itself
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class ImagePlace(Place):
         data_folder: Where the archives of the images are.
         precision: Of the network's arithmetic.
         compile: Whether encoder and projector are compiled.
+        study: "paper" for the settings of the paper's study: InfoNCE, covariance losses, β from negative to
+            large, with ResNet-18 for 500 epochs unless told otherwise.
     """
 
     output: Output
     data_folder: Path | None = None
     precision: Literal["full", "bfloat16"] = "full"
     compile: bool = False
+    study: Literal["paper"] | None = None
 
 
 def images(arguments: Sequence[str], about: str) -> None:
@@ -46,16 +50,21 @@ def images(arguments: Sequence[str], about: str) -> None:
     Raises:
         UsageError: If the options do not fit, or the folder cannot be made.
     """
-    from ssl_theory.experiments.images import ImageExperiment, table
+    from ssl_theory.experiments.images import ImageExperiment, paper_base, paper_study, table
     from ssl_theory.experiments.images.tables import TABLE
     from ssl_theory.publishing.experiment import cluster
     from ssl_theory.training.distributed import process_group, rank
 
-    usual = ImageExperiment.usual(_data(arguments))
+    data, studied = _data(arguments), bool(_given(arguments, "--study"))
+    usual = paper_base(data) if studied else ImageExperiment.usual(data)
     options = parse(grid(usual, single=SINGLE), ImagePlace, arguments, "experiment images", about)
     how, shard = options.how, shard_of(options.how.shard)
     fields, several = combinations(options.settings, single=SINGLE)
     experiments = [ImageExperiment(**one) for one in fields]
+    if studied:
+        _require_free(arguments)
+        experiments = [one for base in experiments for one in paper_study(base)]
+        several = ["loss", "beta", *several]
     with process_group(how.device) as device, cluster(how.dask) as executor:
         if rank() == 0:
             _say(experiments, several, how, str(device))
@@ -88,15 +97,28 @@ def _data(arguments: Sequence[str]) -> Name:
     """Return the data set that is asked for: the defaults depend on it."""
     from ssl_theory.images.data import Name
 
-    given = [
-        word.partition("=")[2] or following
-        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
-        if word == "--data" or word.startswith("--data=")
-    ]
+    given = _given(arguments, "--data")
     name = given[-1] if given else "digits"
     if name not in get_args(Name):
         raise unknown("data", name, get_args(Name))
     return cast("Name", name)
+
+
+def _given(arguments: Sequence[str], option: str) -> list[str]:
+    """Return the values that an option is given, before the options are parsed."""
+    return [
+        word.partition("=")[2] or following
+        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if word == option or word.startswith(f"{option}=")
+    ]
+
+
+def _require_free(arguments: Sequence[str]) -> None:
+    """Raise UsageError if what a study sets itself was given as well."""
+    names = [word.partition("=")[0].replace("_", "-") for word in arguments]
+    for name in STUDIED:
+        if name in names:
+            raise UsageError(f"{name} is set by --study; leave one of them out")
 
 
 def _say(

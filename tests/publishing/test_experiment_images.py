@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
+from ssl_theory import experiments
 from ssl_theory.experiments.images import ImageExperiment, ImageRun, run, tables, train
+from ssl_theory.images import ImageSet
 from ssl_theory.publishing.errors import BuildError, UsageError
 from tests.publishing.test_experiment import call as call_experiment
 
@@ -103,6 +105,71 @@ def test_one_line_names_what_is_wrong_before_data_is_read(
     monkeypatch.setattr(train, "load_images", lambda *_, **__: pytest.fail("was read"))
     with pytest.raises(UsageError, match=message):
         call([*TINY, "-o", str(tmp_path / "out"), *arguments])
+    assert not list(tmp_path.iterdir())
+
+
+STAND_IN = ["--encoder", "conv", *TINY, "--hidden", "4", "--outputs", "2", "--batch", "8"]
+
+
+@pytest.fixture
+def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put 24 random colour pictures in the place of CIFAR-10."""
+
+    def load(name: str, split: str, **_: object) -> ImageSet:
+        g = torch.Generator().manual_seed(len(split))
+        count = 24 if split == "train" else 12
+        pictures = torch.rand(count, 3, 8, 8, generator=g)
+        return ImageSet(
+            pictures, torch.arange(count) % 3, name, mean=torch.full((3,), 0.5), std=torch.full((3,), 0.3)
+        )
+
+    monkeypatch.setattr(train, "load_images", load)
+    train._splits.cache_clear()
+
+
+@pytest.mark.usefixtures("few_pictures")
+def test_the_papers_study_in_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a stand-in for the data, two jobs and the gathering; what is done is not run again."""
+    arguments = ["--data", "cifar10", "--study", "paper", *STAND_IN, "-o", str(tmp_path)]
+    for index in (1, 2):
+        call([*arguments, "--shard", f"{index}/2"])
+    monkeypatch.setattr(tables, "run", lambda *_, **__: pytest.fail("was run again"))
+    call(arguments)
+    assert "18 settings of cifar10: every loss with every beta; 1 seeds, 1 epochs" in capsys.readouterr().out
+    found = pd.read_csv(tmp_path / "table.csv").query("epoch == 1")
+    asked = found[["loss_name", "beta", "beta_convention"]].drop_duplicates()
+    assert len(found) == len(asked) == 18
+    plain, extended = asked[asked.beta == 0], asked[asked.beta != 0]
+    assert set(plain.loss_name) == {"infonce", "covariance", "released-views", "released-originals"}
+    assert extended.groupby("loss_name").beta.min().to_dict() == {"infonce": -0.5, "released-originals": -0.5}
+    assert set(extended.beta_convention) == {"released"}
+    assert found.linear.between(0, 1).all()
+
+
+@pytest.mark.usefixtures("few_pictures")
+def test_the_papers_study_as_the_paper_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(experiments.images, "table", lambda given, **_: pytest.fail(repr(given[0])))
+    with pytest.raises(pytest.fail.Exception) as stopped:
+        call(["--data", "cifar10", "--study", "paper", "--device", "cpu", "-o", str(tmp_path)])
+    first = repr(
+        ImageExperiment(
+            data="cifar10", encoder="resnet18", hidden=512, outputs=128, temperature=0.5, epochs=500,
+            batch=128, rate=1e-3, schedule="constant", measure_every=50,
+        )
+    )  # fmt: skip
+    assert stopped.value.msg == first
+    assert "this is large: ResNet-18 wants a GPU" in capsys.readouterr().out
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("option", [["--loss", "infonce"], ["--beta=1"], ["--beta-convention", "book"]])
+def test_what_a_study_sets_is_not_given_as_well(option: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"{option[0].partition('=')[0]} is set by --study; leave one"):
+        call(["--data", "cifar10", "--study", "paper", *option, "-o", str(tmp_path / "out")])
     assert not list(tmp_path.iterdir())
 
 

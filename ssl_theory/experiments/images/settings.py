@@ -9,7 +9,16 @@ from ssl_theory.experiments.store import Label, key_of
 from ssl_theory.images.data import Name
 from ssl_theory.validation import require_count, require_flag, require_one_of, require_real, require_seed
 
-LossName = Literal["infonce", "simple", "triplet", "covariance", "covariance-plain"]
+LossName = Literal[
+    "infonce",
+    "simple",
+    "triplet",
+    "covariance",
+    "infonce-plain",
+    "covariance-plain",
+    "released-views",
+    "released-originals",
+]
 EncoderName = Literal["conv", "resnet18"]
 Schedule = Literal["constant", "cosine"]
 BetaConvention = Literal["book", "released"]
@@ -25,17 +34,22 @@ class ImageExperiment:
         channels: Of the layers of "conv".
         strides: Of the layers of "conv".
         batch_norm: Whether encoder and projector normalise over the batch.
+        biases: Whether layers without a BatchNorm have biases; without both, the outputs are homogeneous of
+            degree 1 in the weights of each layer.
         hidden: Width of the projector's hidden layer.
         outputs: n_L, width of what the loss compares.
         loss: "infonce", NT-Xent; "simple" and "triplet" with the same normalised outputs and in-batch
             negatives; "covariance", the covariance loss of InfoNCE on normalised outputs, all other
-            images as negatives; "covariance-plain", the book's, on plain outputs with one negative at a time.
+            images as negatives; "infonce-plain" and "covariance-plain", the book's, on plain outputs with one
+            negative at a time; "released-views" and "released-originals", the exact-covariance option of the
+            authors' program, Σ_k w_k (r_+ − r_-k), with weights from the views or from the images without
+            augmentation.
         temperature: τ; the simple loss has none.
         margin: r_0 of "triplet".
         beta: β, weight of an extra pull between the views of an object; negative to push them apart.
         beta_convention: "book" for β r_+ beside the loss. "released" for the authors' program: "infonce" with
             (β/τ) r_+ beside it, divided by 1 + β; covariance losses, which are −½ Σ_k ξ̄_k r̄_k, with
-            ½ β Σ_k ξ̄_k r_+.
+            ½ β Σ_k ξ̄_k r_+; the option itself with β Σ_k w_k r_+.
         strength: Factor of the augmentation.
         epochs: Passes through the images.
         batch: Images in an update, each in two views.
@@ -57,6 +71,7 @@ class ImageExperiment:
     channels: tuple[int, ...] = (24, 48, 96)
     strides: tuple[int, ...] = (2, 1, 2)
     batch_norm: bool = True
+    biases: bool = True
     hidden: int = 128
     outputs: int = 64
     loss: LossName = "infonce"
@@ -88,6 +103,8 @@ class ImageExperiment:
         if require_real("strength", self.strength) < 0:
             raise ValueError(f"strength must not be negative, got {self.strength}")
         require_flag("batch_norm", self.batch_norm)
+        if not require_flag("biases", self.biases) and self.batch_norm:
+            raise ValueError("biases must be True with batch_norm, which brings its own, got False")
         for name, kind in NAMES.items():
             require_one_of(name, getattr(self, name), get_args(kind))
         self._require_layers()
@@ -108,7 +125,7 @@ class ImageExperiment:
     def _require_convention(self) -> None:
         if self.beta == 0 or self.beta_convention == "book":
             return
-        if self.loss in ("simple", "triplet"):
+        if self.loss in ("simple", "triplet", "infonce-plain"):
             raise ValueError(
                 f"beta_convention must be 'book' with loss {self.loss!r}: the authors' program lacks it"
             )
@@ -165,4 +182,7 @@ NAMES = {
     "schedule": Schedule,
     "beta_convention": BetaConvention,
 }
-ADDED: dict[str, Label] = {"beta_convention": "book"}  # labels that older tables lack, and what they mean
+ADDED: dict[str, Label] = {
+    "beta_convention": "book",
+    "biases": True,
+}  # labels that older tables lack, and what they mean

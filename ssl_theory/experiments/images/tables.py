@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import torch
@@ -16,25 +16,66 @@ from ssl_theory.experiments.images.settings import ADDED, ImageExperiment, LossN
 from ssl_theory.experiments.images.train import _Data, labelled, pixels, run
 from ssl_theory.experiments.store import Label, Setting
 from ssl_theory.experiments.sweep import Report, Shard, sweep
+from ssl_theory.images.data import Name
 from ssl_theory.training import distributed, resolve_device
 
 TABLE = "table.csv"
 
-_MAIN = ImageExperiment(seeds=5)
-_SWEEP = ImageExperiment(seeds=2, epochs=20, measure_every=20)
+_MAIN = ImageExperiment(seeds=10)
+_SWEEP = ImageExperiment(seeds=10, epochs=20, measure_every=20)
+_LOSSES: tuple[tuple[LossName, int], ...] = (
+    ("infonce", 10),
+    ("covariance", 10),
+    ("covariance-plain", 10),
+    ("triplet", 5),
+    ("simple", 5),
+)
+
+BETAS = (-0.5, 0.0, 1.0, 4.0, 16.0, 64.0, 256.0)
 
 TABLES: dict[str, tuple[ImageExperiment, ...]] = {
-    "images": tuple(replace(_MAIN, loss=loss) for loss in get_args(LossName)),
-    "images-long": tuple(replace(_MAIN, loss=loss, epochs=140) for loss in ("infonce", "covariance")),
-    "images-beta": tuple(replace(_SWEEP, beta=b) for b in (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0)),
+    "images": tuple(replace(_MAIN, loss=loss, seeds=seeds) for loss, seeds in _LOSSES),
+    "images-long": tuple(
+        replace(_MAIN, loss=loss, epochs=140, seeds=5) for loss in ("infonce", "covariance")
+    ),
+    "images-beta": tuple(replace(_SWEEP, beta=b) for b in BETAS),
     "images-temperature": tuple(
-        replace(_SWEEP, loss=loss, temperature=t)
+        replace(_SWEEP, loss=loss, temperature=t, seeds=5)
         for loss in ("infonce", "covariance")
         for t in (0.05, 0.1, 0.2, 0.5, 1.0)
     ),
-    "images-strength": tuple(replace(_SWEEP, strength=s) for s in (0.0, 0.25, 0.5, 1.0, 1.5)),
+    "images-strength": tuple(replace(_SWEEP, strength=s, seeds=5) for s in (0.0, 0.25, 0.5, 1.0, 1.5)),
 }
-OPERATORS = tuple(replace(_SWEEP, loss=loss, measure_every=10, seeds=3) for loss in ("infonce", "covariance"))
+
+PAPER_BETAS = (-0.5, -0.2, 0.2, 1.0, 4.0, 16.0, 64.0)
+
+
+def paper_study(base: ImageExperiment) -> tuple[ImageExperiment, ...]:
+    """Return the settings of the paper's study of images: four losses, two of them with β as well.
+
+    Args:
+        base: Everything but loss and β; `paper_base` for the paper's own.
+
+    Returns:
+        InfoNCE, its covariance loss, and the exact-covariance option of the authors' program with weights
+        from the views and from the images without augmentation; InfoNCE and the last with β from negative to
+        large as that program defines it.
+    """
+    losses: tuple[LossName, ...] = ("infonce", "covariance", "released-views", "released-originals")
+    extended: tuple[LossName, ...] = ("infonce", "released-originals")
+    return (
+        *(replace(base, loss=loss) for loss in losses),
+        *(
+            replace(base, loss=loss, beta=beta, beta_convention="released")
+            for loss in extended
+            for beta in PAPER_BETAS
+        ),
+    )
+
+
+def paper_base(data: Name) -> ImageExperiment:
+    """Return what the paper's study of images trains: ResNet-18 for 500 epochs, the rest as in `usual`."""
+    return replace(ImageExperiment.usual("cifar10"), data=data, epochs=500, measure_every=50)
 
 
 def table(

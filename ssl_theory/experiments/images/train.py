@@ -205,7 +205,13 @@ class ImageRun:
             encoder = encoder_of(experiment, self.data.train.images.shape[1])
             self.encoder = encoder.to(self.data.device)
             width = encoder.features
-            projector = Projector(width, experiment.hidden, experiment.outputs, **_layers(experiment))
+            projector = Projector(
+                width,
+                experiment.hidden,
+                experiment.outputs,
+                batch_norm=experiment.batch_norm,
+                biases=experiment.biases,
+            )
             self.projector = projector.to(self.data.device)
         self.model: nn.Module = nn.Sequential(self.encoder, self.projector)
         if distributed.world_size() > 1:
@@ -231,6 +237,7 @@ class ImageRun:
         checkpoint: Path | None = None,
         *,
         measure: Callable[[int], Mapping[str, Any]] | None = None,
+        evaluated: bool = True,
         precision: Precision = "full",
         compile: bool | str = False,  # noqa: A002
         channels_last: bool = True,
@@ -241,6 +248,7 @@ class ImageRun:
         Args:
             checkpoint: As for `fit`.
             measure: Maps the epoch to further columns.
+            evaluated: Whether features are evaluated, which takes longer than the epochs of small images.
             precision: As for `fit`.
             compile: As for `fit`.
             channels_last: As for `fit`.
@@ -254,7 +262,7 @@ class ImageRun:
         cosine = partial(CosineAnnealingLR, T_max=max(1, total))
 
         def measured(step: int) -> Mapping[str, Any]:
-            found = self.evaluate() if distributed.rank() == 0 else None
+            found = self.evaluate() if evaluated and distributed.rank() == 0 else None
             found = distributed.all_gather_object(found)[0] or {}
             return found | dict(measure(step // self.steps) if measure else {})
 
@@ -300,7 +308,7 @@ class ImageRun:
         BatchNorm yet, they are estimated first, on a copy: untouched, it would be the identity, which is not
         the network that is trained.
         """
-        encoder, projector = self._settled()
+        encoder, projector = self.settled()
         found = self.data.evaluate(encoder, self.seed)
         outputs = self.data.outputs(nn.Sequential(encoder, projector), self.seed)
         between, within = unbiased_variances(outputs.transpose(0, 1))
@@ -308,7 +316,7 @@ class ImageRun:
         balance = infonce_balance(few[0], few[1], self.experiment.temperature)
         return found | {"between": between, "within": within, "balance": balance}
 
-    def _settled(self) -> tuple[nn.Module, nn.Module]:
+    def settled(self) -> tuple[nn.Module, nn.Module]:
         """Return encoder and projector with statistics of BatchNorm that some batches have touched."""
         both = nn.Sequential(self.encoder, self.projector)
         norms = [part for part in both.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
@@ -348,10 +356,7 @@ def view_of(experiment: ImageExperiment, images: ImageSet) -> View:
 
 def encoder_of(experiment: ImageExperiment, channels: int) -> ConvEncoder | ResNet:
     """Return a fresh encoder for images with so many channels."""
-    if experiment.encoder == "conv":
-        return ConvEncoder(experiment.channels, channels, strides=experiment.strides, **_layers(experiment))
-    return ResNet(in_channels=channels, **_layers(experiment))
-
-
-def _layers(experiment: ImageExperiment) -> dict[str, bool]:
-    return {"batch_norm": experiment.batch_norm, "biases": experiment.biases}
+    e = experiment
+    if e.encoder == "conv":
+        return ConvEncoder(e.channels, channels, strides=e.strides, batch_norm=e.batch_norm, biases=e.biases)
+    return ResNet(in_channels=channels, batch_norm=e.batch_norm, biases=e.biases)

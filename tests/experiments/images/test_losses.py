@@ -14,7 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_theory.checks import relative_error
-from ssl_theory.experiments.images import ImageExperiment, batch_loss, extra_pull, in_batch, infonce_balance
+from ssl_theory.experiments.images import (
+    ImageExperiment,
+    batch_loss,
+    exact_covariance_option,
+    extra_pull,
+    in_batch,
+    infonce_balance,
+    one_at_a_time,
+)
 from ssl_theory.losses import InfoNCE, SimpleContrastive, SoftTriplet, nt_xent, two_view_covariance_loss
 
 SETTING = ImageExperiment(temperature=0.5)
@@ -142,3 +150,58 @@ def test_without_beta_the_conventions_agree(loss: Any) -> None:
     settings = [replace(SETTING, loss=loss, beta_convention=c) for c in ("book", "released")]
     book, released = (batch_loss(setting)(first, second) for setting in settings)
     assert torch.equal(book, released)
+
+
+@given(st.sampled_from([InfoNCE(0.6), SoftTriplet(0.4, 0.1)]), st.integers(0, 2**31))
+def test_one_negative_at_a_time_against_loops(loss: Any, seed: int) -> None:
+    first, second = outputs(seed)
+    views = [*first, *second]
+    r = [[0.5 * float((a - b).square().sum()) for b in views] for a in views]
+    losses = [
+        float(loss(torch.tensor([r[a][(a + 5) % 10]]), torch.tensor([[r[a][b]]])))
+        for a in range(10)
+        for b in range(10)
+        if b % 5 != a % 5
+    ]
+    found = float(one_at_a_time(loss, first, second))
+    assert found == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    named = batch_loss(replace(SETTING, loss="infonce-plain", temperature=0.6))(first, second)
+    if isinstance(loss, InfoNCE):
+        assert float(named) == pytest.approx(found, rel=1e-12)
+
+
+@given(st.booleans(), st.sampled_from([0.0, -0.5, 3.0]), st.integers(0, 2**31))
+def test_the_exact_covariance_option_against_loops(originals: bool, beta: float, seed: int) -> None:
+    """Σ_k w_k ((1 + β) r_+ − r_-k), all 2B − 2 views of other objects the negatives of an anchor."""
+    first, second = outputs(seed)
+    plain, tau = outputs(seed + 1)[0] if originals else None, 0.5
+    views = [v / v.norm() for v in (*first, *second)]
+    seen = views if plain is None else [v / v.norm() for v in (*plain, *plain)]
+    total = 0.0
+    for a, anchor in enumerate(views):
+        together = 1 - float(anchor @ views[(a + 5) % 10])
+        for b in [b for b in range(10) if b % 5 != a % 5]:
+            away = math.exp(-(1 - float(seen[a] @ seen[b])) / tau)
+            weight = away / (1 + away) / (tau * 8)
+            total += weight * ((1 + beta) * together - (1 - float(anchor @ views[b]))) / 10
+    loss = "released-originals" if originals else "released-views"
+    experiment = replace(SETTING, loss=loss, beta=beta, beta_convention="released", temperature=tau)
+    found = batch_loss(experiment, plain)(first, second)
+    assert float(found) == pytest.approx(total, rel=1e-10, abs=1e-12)
+
+
+def test_no_gradient_flows_through_the_weights_of_the_option() -> None:
+    first, second = outputs(3)
+    leaf = first.clone().requires_grad_()
+    value = exact_covariance_option(leaf, second, 0.5, originals=leaf)
+    (with_weights,) = torch.autograd.grad(value, leaf)
+    fixed = exact_covariance_option(leaf, second, 0.5, originals=first)
+    torch.testing.assert_close(with_weights, torch.autograd.grad(fixed, leaf)[0])
+
+
+@pytest.mark.bad_input
+def test_originals_are_given_where_they_are_used() -> None:
+    with pytest.raises(ValueError, match="originals must be given with loss 'released-originals'"):
+        batch_loss(replace(SETTING, loss="released-originals"))
+    with pytest.raises(ValueError, match="originals must be None with loss 'infonce'"):
+        batch_loss(SETTING, torch.ones(4, 3))
