@@ -1,4 +1,4 @@
-"""Folded code, the names of theorems and the links in their boxes, in a browser."""
+"""Folded code, the names of theorems, the links in their boxes, and the notebooks that pages offer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
+from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.publishing.labels import labels
 from ssl_theory.theorems import theorems
 from tests.browser import DESK, serve
 from tests.test_site import SITE, browser, unavailable
@@ -125,3 +127,35 @@ def test_a_chapter_names_its_theorems_leads_on_and_cuts_no_code_off(page: Page, 
     assert not wrong
     page.get_by_role("button", name="Code", exact=True).click()
     assert not page.evaluate(CUT)
+
+
+PLACES = (
+    (r"\(", r'id="equation-{}">\s*<span class="eqno">(\([\d.]+\))'),
+    (r"Figure ", r'id="{}">(?:(?!id=).)*?caption-number">(.*?)</span'),
+    (
+        r"\w+ [A-Z\d][\w.-]*$",
+        r'id="{}">\s*<p class="admonition-title"><span class="caption-number">(.*?)</span',
+    ),
+)
+
+
+def test_notebooks_number_as_the_pages_do(base: str):
+    book = find_book(SITE)
+    pages = [(SITE / f"{c.place}.html").read_text(encoding="utf-8") for c in book.chapters().values()]
+    text, compared = "\n".join(pages), 0
+    for label, told in labels(book).items():
+        pattern = next((p for start, p in PLACES if re.match(start, told)), None)
+        found = re.search(pattern.format(re.escape(label)), text, re.S) if pattern and label else None
+        if found:
+            compared += 1
+            assert found[1].strip() == told, label
+    assert compared > 300
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_download_is_in_plain_markdown(base: str, name: str):
+    cells = notebooks.read(SITE / "_sources" / f"{CHAPTERS[name].place}.ipynb")["cells"]
+    prose = "\n\n".join(notebooks.source(cell) for cell in cells if cell["cell_type"] == "markdown")
+    assert not re.search(r"\{[\w:]+\}`|^(?:`{3,}|:{3,})\{", prose, re.M)
+    assert "> **" in prose
+    assert any(cell.get("outputs") for cell in cells)

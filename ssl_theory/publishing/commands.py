@@ -71,10 +71,12 @@ def list_chapters(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run one chapter with other parameters and write the executed notebook."""
-    from ssl_theory.publishing import ledger, parameters
+    """Run one chapter with other parameters and write the executed notebook, in plain Markdown."""
+    from ssl_theory.publishing import ledger, notebooks, parameters
     from ssl_theory.publishing.catalogue import find_book
     from ssl_theory.publishing.execute import CELL_SECONDS, execute
+    from ssl_theory.publishing.files import write_whole
+    from ssl_theory.publishing.plain import known, plain
     from ssl_theory.publishing.runner import processors
 
     book = find_book()
@@ -103,6 +105,8 @@ def run(options: argparse.Namespace) -> None:
     )
     for warning in warnings:
         print(f"warned: {warning}")
+    ran = notebooks.read(output)
+    write_whole(output, notebooks.dump(plain(ran, chapter, known(book))))
     print(ledger.table(ledger.records(output)))
     print(f"{chapter.name} ran to its end: {output}")
 

@@ -14,7 +14,7 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ssl_theory.publishing import api, frame, ledger, maps, notebooks, status
+from ssl_theory.publishing import api, frame, ledger, maps, notebooks, plain, status
 from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
@@ -78,11 +78,20 @@ def render(
         made = Path(draft) / "_build" / "html"
         _jupyter_book(build, Path(draft))
         require_proofread(made)
+        _offer_plain(made / "_sources", book, executed)
         if _stamp(sources, config) != stamp:
             raise BuildError("the library was changed while the pages were made; build again")
         _sync(html, {path.relative_to(made): path.read_bytes() for path in made.rglob("*") if path.is_file()})
     write_whole(stamp_file, json.dumps(stamp | {"html": _hash_of(html)}))
     return html / "index.html"
+
+
+def _offer_plain(folder: Path, book: Book, executed: Mapping[Chapter, Path]) -> None:
+    """Put what a page offers for download in its place: the executed notebook in plain Markdown."""
+    known = plain.known(book)
+    for chapter, path in executed.items():
+        text = notebooks.dump(plain.plain(notebooks.read(path), chapter, known))
+        (folder / f"{chapter.place}.ipynb").write_text(text, encoding="utf-8")
 
 
 def configuration(book: Book, repository_url: str | None = None) -> str:

@@ -172,7 +172,7 @@ def test_a_book_is_built_once_and_its_ledger_shown(small: Path, capsys: pytest.C
     assert re.fullmatch(r"gradient +done in \d+\.\d s, 1 of 1", lines[1])
     assert lines[-1].split() == ["book", str(index)]
     page = (index.parent / "ledger.html").read_text(encoding="utf-8")
-    assert "1.8e−15 ≤\u00a01e−12" in page
+    assert "1.8\u00a0×\u00a010<sup>−15</sup> ≤\u00a010<sup>−12</sup>" in page
     assert "part/gradient.html#t1" in page
     assert not list(index.parent.rglob("*.ipynb.txt"))
 

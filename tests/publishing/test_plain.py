@@ -1,0 +1,130 @@
+"""Chapters in plain Markdown: what Jupyter and Colab show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssl_theory.publishing import notebooks
+from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.publishing.folding import GLUED
+from ssl_theory.publishing.labels import authors, labels
+from ssl_theory.publishing.plain import Known, known, plain
+from tests.publishing.books import code, text
+
+BOOK = find_book()
+CHAPTER = BOOK.chapter("simple")
+KNOWN = Known(
+    labels={
+        "t3": "Theorem T3",
+        "eq-a": "(3.4)",
+        "an-exercise": "Exercise 3.2",
+        "fig-a": "Figure 3.1",
+        "s": "A part",
+    },
+    authors={"tian": "Tian et al. (2020)", "du": "Du (2018)"},
+    titles={"losses": "What losses share"},
+)
+
+
+def shown(*cells: dict[str, Any]) -> list[str]:
+    found = plain({"cells": [text("# A title"), *cells]}, CHAPTER, KNOWN)["cells"][2:]
+    return [notebooks.source(cell) for cell in found if cell["cell_type"] == "markdown"]
+
+
+def test_statements_become_quotations_with_their_names() -> None:
+    box = "````{prf:theorem} A *name*\n:label: t3\n\nLet $x\n= 1$. Then\n\n$$x\n= y$$ (eq-a)\n````\n\nEnd."
+    (found,) = shown(text(f"Before.\n\n{box}"))
+    assert found == (
+        "Before.\n\n> **Theorem T3 (A *name*).**\n>\n> Let $x = 1$. Then\n>\n> $$x = y \\tag{3.4}$$\n\nEnd."
+    )
+    (found,) = shown(text("```{prf:proof}\nAs {prf:ref}`t3` says.\n\n1. So.\n```"))
+    assert found == "> *Proof.* As Theorem T3 says.\n>\n> 1. So.\n>\n> ∎"
+    (found,) = shown(text("```{prf:remark}\nWords.\n```"))
+    assert found == "> **Remark.**\n>\n> Words."
+
+
+def test_exercises_are_quoted_and_solutions_fold() -> None:
+    (found,) = shown(text("```{exercise} Try\n:label: an-exercise\n\nDo it.\n```"))
+    assert found == "> **Exercise 3.2 (Try).**\n>\n> Do it."
+    (found,) = shown(text("````{solution} an-exercise\n:class: dropdown\n\nDone.\n````"))
+    assert found == "<details>\n<summary>Solution to Exercise 3.2</summary>\n\nDone.\n\n</details>"
+
+
+@pytest.mark.parametrize(
+    ("written", "reads"),
+    [
+        ("{prf:ref}`t3` and {prf:ref}`the law <t3>`", "Theorem T3 and the law"),
+        ("{eq}`eq-a`, {numref}`fig-a`, {ref}`s`", "(3.4), Figure 3.1, A part"),
+        ("{ref}`some\nwords <s>`", "some\nwords"),
+        ("{doc}`../foundations/losses`, {doc}`there <../notation>`", "What losses share, there"),
+        ("{cite:t}`tian` {cite:p}`tian,du`", "Tian et al. (2020) (Tian et al., 2020; Du, 2018)"),
+        ("{term}`gate`, {check}`T3.psd`, {check}`unknown`", "gate, T3.psd (simple), unknown"),
+        ("{glue:text}`rate:.1f` {glue:text}`word` {glue:text}`lost`", "2.5 ten …"),
+        ("(a-target)=\n## Heading", "## Heading"),
+        (":::{note}\nMind.\n:::", "> **Note.**\n>\n> Mind."),
+        (":::{div} relation\nMind.\n:::", "Mind."),
+        ("```python\nx = {1}\n```", "```python\nx = {1}\n```"),
+        ("$$a\n+ b$$", "$$a\n+ b$$"),
+    ],
+)
+def test_references_and_numbers_are_written_out(written: str, reads: str) -> None:
+    glued = [
+        {
+            "output_type": "display_data",
+            "metadata": {"scrapbook": {"name": name}},
+            "data": {f"{GLUED}text/plain": value},
+        }
+        for name, value in (("rate", "2.512"), ("word", "'ten'"))
+    ]
+    found = plain({"cells": [text("# A"), code("1") | {"outputs": glued}, text(written)]}, CHAPTER, KNOWN)[
+        "cells"
+    ]
+    assert notebooks.source(found[-1]) == reads
+    assert found[2]["outputs"] == [], "the text has them now"
+
+
+def test_figures_keep_number_and_caption() -> None:
+    drawn = code("draw()") | {
+        "metadata": {"mystnb": {"figure": {"name": "fig-a", "caption": "By {prf:ref}`t3`."}}}
+    }
+    assert shown(drawn) == ["*Figure 3.1.* By Theorem T3."]
+    found = plain({"cells": [text("# A title"), drawn]}, CHAPTER, KNOWN)["cells"]
+    assert found[1]["source"].startswith("*The chapter `simple` as it ran")
+
+
+@pytest.mark.parametrize("name", BOOK.chapters())
+def test_nothing_of_the_book_stays_raw(name: str) -> None:
+    chapter = BOOK.chapter(name)
+    cells = plain(notebooks.read(chapter.path), chapter, known(BOOK))["cells"]
+    prose = "\n\n".join(notebooks.source(cell) for cell in cells if cell["cell_type"] == "markdown")
+    prose = re.sub(r"^```(?:bash|python)\n.*?^```$", "", prose, flags=re.M | re.S)
+    raw = r"\{[\w:]+\}`[^`]*`|^\s*(?:`{3,}|:{3,}).*|^\([\w-]+\)=|\b(?:eq|fig)-[a-z]+-[\w-]+"
+    assert not re.findall(raw, prose, re.M)
+    for quoted in re.findall(r"^> .*$", prose, re.M):
+        assert quoted.count("$$") % 2 == 0, "a formula over several lines of a quotation"
+
+
+def test_labels_are_numbered_by_chapter_and_named_after_theorems() -> None:
+    found = labels(BOOK)
+    assert (found["t3"], found["t3-growth"]) == ("Theorem T3", "Theorem T3.growth")
+    assert found["t3-lemma-total"] == "Lemma 3.2"
+    assert (found["eq-simple-loss"], found["fig-simple-world"]) == ("(3.1)", "Figure 3.1")
+    assert found["simple-exercise-views"] == "Exercise 3.2"
+    assert found["simple-balance"] == "All layers grow together"
+
+
+def test_authors_are_told_as_in_prose(tmp_path: Path) -> None:
+    entry = "@book{{{key},\n  author = {{{who}}},\n  title = {{A {{B}}}},\n  year = {{2001}},\n}}\n"
+    people = {"one": "Ng, A.", "two": "Ng, A. and Li, B.", "many": "Ng, A. and Li, B. and Wu, C.", "none": ""}
+    (tmp_path / "references.bib").write_text("".join(entry.format(key=k, who=w) for k, w in people.items()))
+    assert authors(tmp_path) == {
+        "one": "Ng (2001)",
+        "two": "Ng and Li (2001)",
+        "many": "Ng et al. (2001)",
+        "none": "A B (2001)",
+    }
+    assert authors(tmp_path / "nowhere") == {}
