@@ -19,7 +19,7 @@ from ssl_theory.experiments.images.settings import (
     LossName,
     Schedule,
 )
-from ssl_theory.experiments.images.tables import TABLES, paper_base, paper_study, table
+from ssl_theory.experiments.images.tables import TABLES, measured_on_gpu, paper_base, paper_study, table
 from ssl_theory.experiments.images.train import ImageRun, encoder_of, labelled, pixels, run, view_of
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "in_batch",
     "infonce_balance",
     "labelled",
+    "measured_on_gpu",
     "one_at_a_time",
     "paper_base",
     "paper_study",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -28,7 +29,7 @@ _LOSSES: tuple[tuple[LossName, int], ...] = (
     ("covariance", 10),
     ("covariance-plain", 10),
     ("triplet", 5),
-    ("simple", 5),
+    ("simple", 10),
 )
 
 BETAS = (-0.5, 0.0, 1.0, 4.0, 16.0, 64.0, 256.0)
@@ -76,6 +77,13 @@ def paper_study(base: ImageExperiment) -> tuple[ImageExperiment, ...]:
 def paper_base(data: Name) -> ImageExperiment:
     """Return what the paper's study of images trains: ResNet-18 for 500 epochs, the rest as in `usual`."""
     return replace(ImageExperiment.usual("cifar10"), data=data, epochs=500, measure_every=50)
+
+
+def measured_on_gpu() -> dict[str, Any] | None:
+    """Return what `python -m benchmarks gpu` measured on a GPU, or None where the repository is not there."""
+    path = Path(__file__).parents[3] / "benchmarks" / "measured" / "gpu.json"
+    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return found
 
 
 def table(
