@@ -62,13 +62,13 @@ _CUT = """() => [...document.querySelectorAll('main mjx-container[display="true"
   .filter((e) => e.scrollWidth > e.clientWidth + 1 && !e.classList.contains("wide"))
   .map((e) => e.parentElement.id || e.textContent.slice(0, 60))"""
 
-# What a control shows: the pictures that are visible, and the value of each slider.
+# What a control shows: the pictures that are visible, a scene as its markup, and the value of each slider.
 _STATE = """(box) => {
-  const shown = [...box.querySelectorAll("img")].filter((e) => e.getClientRects().length);
+  const shown = [...box.querySelectorAll("img, .ssl-scene")].filter((e) => e.getClientRects().length);
   return {
-    picture: shown.map((e) => e.src),
-    "alternative text": shown.map((e) => e.alt),
-    "spoken value": [...box.querySelectorAll("input")].map((e) => e.getAttribute("aria-valuetext")),
+    picture: shown.map((e) => e.src || e.innerHTML),
+    "alternative text": shown.map((e) => e.alt || e.getAttribute("aria-label")),
+    "spoken value": [...box.querySelectorAll("[type=range]")].map((e) => e.getAttribute("aria-valuetext")),
     "written value": [...box.querySelectorAll("output")].map((e) => e.textContent),
   };
 }"""
@@ -194,39 +194,59 @@ def _measure(page: Page, scheme: str, found: Visit) -> None:
 
 
 def _try_control(box: Locator) -> str:
-    """Return what goes wrong, if anything, when each slider of a control is moved by key and by mouse."""
-
-    def compare(before: dict[str, list[str]], how: str, index: int) -> str:
-        after = box.evaluate(_STATE)
-        if len(after["picture"]) != 1:
-            return f"{how} on slider {index}: {len(after['picture'])} pictures at once"
-        same = [
-            name for name in ("picture", "alternative text", "spoken value") if before[name] == after[name]
-        ]
-        if same:
-            return f"{how} on slider {index}: {', '.join(same)} did not change"
-        shown, said = after["written value"], after["spoken value"]
-        return "" if shown == said else f"{how} on slider {index}: shows {shown}, says {said}"
-
+    """Return what goes wrong, if anything, when each input of a control is moved by key and by mouse."""
     if not box.is_visible():
         return "not visible"
+    before = box.evaluate(_STATE)
     for index, slider in enumerate(box.locator("input[type=range]").all()):
         slider.scroll_into_view_if_needed()
-        before = box.evaluate(_STATE)
+        start, last = slider.input_value(), slider.get_attribute("max")
         slider.focus()
-        slider.press("ArrowRight")
-        if wrong := compare(before, "arrow key", index):
+        slider.press("ArrowLeft" if start == last else "ArrowRight")
+        if wrong := _unlike(box, before, f"arrow key on slider {index}", sliding=True):
             return wrong
-        slider.press("Home")
+        slider.press("End" if start != last else "Home")
         place = slider.bounding_box()
         assert place is not None
-        slider.click(position={"x": place["width"] - 3, "y": place["height"] / 2})
-        if wrong := compare(before, "mouse", index):
+        x = 3 if start == last else place["width"] - 3
+        slider.click(position={"x": x, "y": place["height"] / 2})
+        if wrong := _unlike(box, before, f"mouse on slider {index}", sliding=True):
             return wrong
-        slider.press("Home")
+        slider.fill(start)
         if box.evaluate(_STATE) != before:
-            return f"home key on slider {index}: not back at the start"
+            return f"slider {index}: not back at the start"
+    for index, group in enumerate(box.locator("fieldset").all()):
+        group.scroll_into_view_if_needed()
+        button = group.locator("label:has(input:not(:checked))").first
+        start = group.locator("label:has(input:checked)").first
+        kind = group.locator("input").first.get_attribute("type")
+        undo = start if kind == "radio" else button
+        name = undo.inner_text()
+        button.click()
+        if wrong := _unlike(box, before, f"button {index}", sliding=False):
+            return wrong
+        group.locator("label", has_text=name).first.click()
+        if box.evaluate(_STATE) != before:
+            return f"button {index}: not back at the start"
     return ""
+
+
+def _unlike(box: Locator, before: dict[str, list[str]], how: str, *, sliding: bool) -> str:
+    """Return what has not changed in a control and should have."""
+    after = box.evaluate(_STATE)
+    if len(after["picture"]) != 1:
+        return f"{how}: {len(after['picture'])} pictures at once"
+    changing = ("picture", "alternative text", "spoken value") if sliding else ("picture", "alternative text")
+    if same := [name for name in changing if before[name] == after[name]]:
+        return f"{how}: {', '.join(same)} did not change"
+    shown, said = after["written value"], after["spoken value"]
+    return "" if shown == said else f"{how}: shows {shown}, says {said}"
+
+
+def told(box: Locator) -> str:
+    """Return the alternative text of the one picture that a control shows."""
+    (text,) = box.evaluate(_STATE)["alternative text"]
+    return str(text)
 
 
 def broken_links(folder: Path, base: str, found: Visit) -> list[str]:

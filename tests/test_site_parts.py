@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from ssl_theory.publishing.api import ROOMS, place
+from tests.browser import told
 from tests.test_site import SITE, browser, unavailable
 
 __all__ = ["browser"]
@@ -47,10 +48,10 @@ def test_the_book_opens_from_the_file_system(context: BrowserContext):
     page.evaluate("MathJax.startup.promise")
     assert page.locator(".math").count() == page.locator(".math:has(mjx-container)").count() > 0
     assert page.evaluate("[...document.fonts].some((f) => /^MJX/.test(f.family) && f.status === 'loaded')")
-    slider = page.locator(".ssl-control input").first
-    before = page.locator(".ssl-control").first.locator("img:visible").get_attribute("src")
-    slider.press("ArrowRight")
-    assert page.locator(".ssl-control").first.locator("img:visible").get_attribute("src") != before
+    box = page.locator(".ssl-control:has(input[type=range])").first
+    before = told(box)
+    box.locator("input[type=range]").first.press("ArrowRight")
+    assert told(box) != before
     page.goto((SITE / "search.html").as_uri() + "?q=covariance+operator")
     page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
     assert page.locator("#search-results li").count() > 3

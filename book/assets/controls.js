@@ -302,7 +302,7 @@
   const topOf = (panel, width, family) =>
     (panel.title.length ? LINE * linesOf(panel.title, width, family).length + 6 : 0) + rowsOf(panel, width, family).length * GAP + (panel.axes && panel.y.length ? GAP + 2 : 6);
 
-  const drawPanel = (svg, panel, width, height, top, family, act) => {
+  const drawPanel = (svg, panel, number, width, height, top, family, act) => {
     const bar = barOf(panel);
     const below = (panel.axes ? 22 + (panel.x.length ? LINE : 0) : 6) + (bar ? 34 : 0);
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -350,7 +350,7 @@
         write(frame, panel.x, clamp((box.left + box.right) / 2, half, width - half), box.bottom + 34, { anchor: "middle" });
       }
     }
-    const clip = `ssl-clip-${(drawPanel.count = (drawPanel.count || 0) + 1)}`;
+    const clip = `ssl-clip-${act.key}-${number}`;
     make(make(svg, "clipPath", { id: clip }), "rect", { x: box.left - 1, y: box.top - 1, width: Math.max(0, box.right - box.left + 2), height: Math.max(0, box.bottom - box.top + 2) });
     const group = make(svg, "g", { "clip-path": `url(#${clip})` }), over = make(svg, "g");
     for (const mark of panel.marks) draw[mark.kind]({ svg, group, over, X, Y, box, panel, act }, mark);
@@ -378,7 +378,7 @@
       svg.setAttribute("width", widths[i]);
       svg.setAttribute("height", height);
       svg.setAttribute("aria-hidden", "true");
-      drawPanel(svg, panel, widths[i], height, top, family, act);
+      drawPanel(svg, panel, i, widths[i], height, top, family, act);
       return svg;
     });
     place.replaceChildren(...drawn);
@@ -386,7 +386,7 @@
 
   // Controls ---------------------------------------------------------------------------------------------------
 
-  const setUp = (box) => {
+  const setUp = (box, key) => {
     const data = JSON.parse(box.querySelector('script[type="application/json"]').textContent);
     const place = box.querySelector(".ssl-scene"), said = box.querySelector(".ssl-control-said");
     const fields = (name) => [...box.querySelectorAll(`[data-input="${name}"]`)];
@@ -408,6 +408,7 @@
     };
 
     const act = {
+      key,
       index,
       toggle: (name, k) => { fields(name)[k].checked ^= 1; show(); },
       drag: (pointer, find) => { dragged = { pointer, find }; },

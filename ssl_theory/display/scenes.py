@@ -29,6 +29,7 @@ DASHES = ("solid", "dashed", "dotted")
 SHAPES = ("circle", "square", "diamond", "plus", "cross")
 SCALES = ("diverging", "sequential")
 
+Real = float | int
 Numbers = Any
 """A number, one for each item of a mark, or the "@name" of such values: sequence, array or tensor."""
 Words = str | Sequence[str]
@@ -56,7 +57,7 @@ class Line(Mark):
     y: Numbers
     colour: str = "blue"
     dash: str = "solid"
-    width: float = 1.8
+    width: Real = 1.8
     label: str = ""
     alike = ("x", "y")
 
@@ -81,7 +82,7 @@ class Bars(Mark):
     x: Numbers
     height: Numbers
     colour: Words = "blue"
-    width: float = 0.8
+    width: Real = 0.8
     base: Numbers = 0.0
     label: str = ""
     alike = ("x", "height", "base", "colour")
@@ -95,7 +96,7 @@ class Area(Mark):
     low: Numbers
     high: Numbers
     colour: str = "blue"
-    opacity: float = 0.25
+    opacity: Real = 0.25
     label: str = ""
     alike = ("x", "low", "high")
 
@@ -108,7 +109,7 @@ class Rule(Mark):
     y: Numbers = None
     colour: str = "grey"
     dash: str = "dashed"
-    width: float = 1.2
+    width: Real = 1.2
     label: str = ""
 
 
@@ -132,7 +133,7 @@ class Arrows(Mark):
     dx: Numbers
     dy: Numbers
     colour: Words = "blue"
-    width: float = 2.2
+    width: Real = 2.2
     label: str = ""
     alike = ("x", "y", "dx", "dy", "colour")
 
@@ -142,9 +143,9 @@ class Grid(Mark):
     """A matrix as squares of colour, its first row on top, that fills the box (x_0, y_0, x_1, y_1)."""
 
     values: Numbers
-    low: float = -1.0
-    high: float = 1.0
-    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    low: Real = -1.0
+    high: Real = 1.0
+    box: tuple[Real, Real, Real, Real] = (0.0, 0.0, 1.0, 1.0)
     scale: str = "diverging"
     label: str = ""
 
@@ -162,8 +163,8 @@ class Nodes(Mark):
     parents: Sequence[int]
     values: Numbers
     widths: Numbers = 0.3
-    low: float = -1.0
-    high: float = 1.0
+    low: Real = -1.0
+    high: Real = 1.0
     scale: str = "diverging"
     label: str = ""
     text: Words = ""
@@ -211,8 +212,8 @@ class Panel:
     x: str = ""
     y: str = ""
     title: str = ""
-    xlim: tuple[float, float] | None = None
-    ylim: tuple[float, float] | None = None
+    xlim: tuple[Real, Real] | None = None
+    ylim: tuple[Real, Real] | None = None
     xlog: bool = False
     ylog: bool = False
     xticks: Sequence[Any] | None = None
@@ -244,7 +245,7 @@ class Scene:
 
     panels: Sequence[Panel]
     values: Mapping[str, Any] = field(default_factory=dict)
-    widths: Sequence[float] | None = None
+    widths: Sequence[Real] | None = None
     height: int = 250
 
     def __post_init__(self) -> None:
