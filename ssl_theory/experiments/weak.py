@@ -59,7 +59,7 @@ class SmallWorld:
         """Return the views at a strength: a standard deviation of the inputs, or of angles in radians."""
         if not self.rotates:
             return self.objects.unsqueeze(1) + strength * self.noise
-        x, y = self.objects.unsqueeze(1).unflatten(-1, (-1, 2)).unbind(-1)
+        x, y = self.objects.reshape(len(self.objects), 1, -1, 2).unbind(-1)
         cos, sin = (strength * self.noise).cos(), (strength * self.noise).sin()
         return torch.stack([cos * x - sin * y, sin * x + cos * y], -1).flatten(-2)
 
