@@ -306,7 +306,9 @@ def drawn(height: float, kind: str) -> Scene:
     left = Panel(
         [Bars([0, 1], [height, 2.0], ["blue", "grey"], label="heights $h_1$"), Text([0], [5], [kind])]
     )
-    right = Panel([Handle([1.0], list(range(7)), "kind", "height")], xlim=(0, 2), ylim=(0, 6), title="drag")
+    right = Panel(
+        [Handle([0.7, 1.3], list(range(7)), "kind", "height")], xlim=(0, 2), ylim=(0, 6), title="drag"
+    )
     return Scene([left, right], height=150)
 
 

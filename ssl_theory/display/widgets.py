@@ -86,8 +86,9 @@ def control(
         raise ValueError("caption must not be empty: say what the control shows")
     if compute and not isinstance(alt, str):
         raise TypeError("alt must be a text where the page computes, got a function")
-    first = draw(**{one.name: one.first() for one in inputs})
-    _describe(alt, {one.name: one.first() for one in inputs}, first)
+    first = draw(**_first(inputs))
+    _describe(alt, _first(inputs), first)
+    _require_places(first, inputs)
     if os.environ.get(STATIC_VARIABLE) != "1":
         plt.close("all")
         _show(_live(draw, inputs, alt, caption))
@@ -117,6 +118,28 @@ def _require_axes(axes: Mapping[str, Any], compute: str) -> None:
     switches = [name for name, axis in axes.items() if isinstance(axis, Toggles)]
     if switches and not compute:
         raise ValueError(f"toggles need a control that the page computes, got {switches}")
+
+
+def _require_places(drawn: Scene | Figure, inputs: Sequence[Input]) -> None:
+    """Require what can be dragged or clicked to fit the inputs that it moves."""
+    counts = {one.name: len(one.values) for one in inputs}
+    for mark in _marks(drawn):
+        for name, places in _moved(mark):
+            if counts.get(name) != len(places):
+                kind, got = mark["kind"], f"{len(places)} of {name}"
+                raise ValueError(f"{kind} must have a place for each of {counts}, got {got}")
+
+
+def _marks(drawn: Scene | Figure) -> list[dict[str, Any]]:
+    panels = drawn.data()["panels"] if isinstance(drawn, Scene) else []
+    return [mark for panel in panels for mark in panel["marks"]]
+
+
+def _moved(mark: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
+    """Return the inputs that a mark moves, with its places for them."""
+    if mark["kind"] == "handle":
+        return [(mark["along"], mark["x"]), (mark["across"] or mark["along"], mark["y"])]
+    return [(mark["toggles"], mark["click"])] if mark.get("click") else []
 
 
 def _describe(alt: str | Callable[..., str], point: Mapping[str, Any], drawn: object) -> str:

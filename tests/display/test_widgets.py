@@ -18,7 +18,7 @@ import torch
 from ssl_theory.display import widgets
 from ssl_theory.display.figures import use_theme
 from ssl_theory.display.packing import unpack
-from ssl_theory.display.scenes import Bars, Line, Panel, Points, Scene
+from ssl_theory.display.scenes import Bars, Handle, Line, Panel, Points, Scene
 from ssl_theory.display.widgets import Toggles
 
 Shown = list[Any]
@@ -247,6 +247,7 @@ def test_many_values_are_welcome_where_nothing_is_drawn_beforehand(monkeypatch, 
     capsys.readouterr()
 
 
+DRAGGED = Scene([Panel([Handle([1, 2], [1, 2], "a")])])
 NO_LIMITS = Scene([Panel([Line([0, 1], "@y")])], {"y": [0, 1]})
 
 
@@ -273,6 +274,11 @@ NO_LIMITS = Scene([Panel([Line([0, 1], "@y")])], {"y": [0, 1]})
         ({"a": Toggles([1])}, ValueError, r"toggles need a control that the page computes, got \['a'\]"),
         ({"a": [1], "compute": "x"}, ValueError, "scene must have values for the page to compute, got none"),
         ({"a": [1], "compute": "x", "alt": lambda a: "A"}, TypeError, "alt must be a text where the page"),
+        (
+            {"a": [1], "draw": lambda a: DRAGGED},
+            ValueError,
+            "handle must have a place for each of .*got 2 of a",
+        ),
         ({"a": [1], "compute": "x", "draw": lambda a: NO_LIMITS}, ValueError, "must have xlim and ylim"),
     ],
 )
