@@ -193,7 +193,9 @@ def cost_of_nt_xent() -> Report:
 def lightlys() -> dict[str, Loss]:
     """Return lightly's own loss if it is installed, else the form in which it is published."""
     try:
-        from lightly.loss import NTXentLoss
+        from tests.vision import torchvision  # noqa: F401  # what lightly imports
+
+        from lightly.loss import NTXentLoss  # isort: skip
     except ImportError:
         return {", lightly's form": plain.blocked_nt_xent}
     return {", lightly": lambda first, second, temperature: NTXentLoss(temperature)(first, second)}

@@ -14,9 +14,11 @@ from ssl_theory.inspection.outputs import (
     unbiased_variances,
 )
 from ssl_theory.inspection.report import write_report
+from ssl_theory.inspection.series import CHEAP, scalars
 from ssl_theory.inspection.similarity import Agreement, linear_cka, split_agreement, subspace_similarity
 
 __all__ = [
+    "CHEAP",
     "Against",
     "Agreement",
     "Estimate",
@@ -33,6 +35,7 @@ __all__ = [
     "over_pairs",
     "overlap_of_distances",
     "rankme",
+    "scalars",
     "split_agreement",
     "subspace_similarity",
     "unbiased_variances",

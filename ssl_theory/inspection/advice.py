@@ -1,4 +1,4 @@
-"""One sentence for each thing that the numbers say (T5, T12)."""
+"""One sentence for each thing that the numbers say (T5, T12, T16)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _of_outputs(outputs: Measures, setting: Setting) -> Iterator[str]:
     if value["V_x"] < 2 * outputs["V_x"].error:
         yield "The variance between objects is within two standard errors of 0: objects are not told apart."
     if setting["temperature"] is not None:
-        yield _of_residue(value["V_a_over_tau"])
+        yield from _of_residue(value["own_over_tau"])
     if value["overlap"] > 0.1:
         yield (
             f"In {value['overlap']:.0%} of cases a negative is nearer than a positive: objects and "
@@ -56,12 +56,17 @@ def _of_outputs(outputs: Measures, setting: Setting) -> Iterator[str]:
         )
 
 
-def _of_residue(ratio: float) -> str:
+def _of_residue(ratio: float) -> Iterator[str]:
+    """Yield how weak the augmentation is: τ* by the variances of the outputs, over τ (T16)."""
+    if not math.isfinite(ratio):
+        return
+    told = f"By their variances the outputs' own temperature is {ratio:.2g} τ"
     if ratio > 1:
-        return f"V_a is {ratio:.2g} τ: the residue is expected to pass the leading part."
-    if ratio > 0.3:
-        return f"V_a is {ratio:.2g} τ: the residue is expected to be comparable with the leading part."
-    return f"V_a is {ratio:.2g} τ: the leading part is expected to rule."
+        yield f"{told}: the augmentation is strong, and the residue is expected to pass the leading part."
+    elif ratio > 0.3:
+        yield f"{told}: the residue is expected to be comparable with the leading part."
+    else:
+        yield f"{told}: the augmentation is weak, and the leading part is expected to rule."
 
 
 def _of_negatives(count: float, share: float) -> Iterator[str]:
@@ -110,7 +115,11 @@ def _of_cosines(layers: list[LayerReport]) -> str:
         return "The mixed covariance vanishes beside the step in every layer."
     found = median(against.cosine.value for against in known)
     null = median(against.null_object for against in known)
-    end = "" if found > 2 * null else ", which is no more than random targets in the same span reach"
+    end = ""
+    if found < -2 * null:
+        end = ": it points the other way, as where the pull on positives outweighs the push, near a rest"
+    elif found < 2 * null:
+        end = ", which is no more than random targets in the same span reach"
     return (
         f"The median cosine of the step with the mixed covariance is {found:.2f}, that of random targets "
         f"{null:.2f}{end}."

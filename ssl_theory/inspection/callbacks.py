@@ -1,4 +1,4 @@
-"""Inspections while a model trains: for Lightning, and a plain function for a loop of one's own (T12)."""
+"""Inspections while a model trains with Lightning (T12)."""
 
 from __future__ import annotations
 
@@ -9,42 +9,22 @@ import pandas as pd
 from torch import Tensor, nn
 
 from ssl_theory.inspection.actions import Loss
-from ssl_theory.inspection.inspect import Inspection, inspect
+from ssl_theory.inspection.inspect import inspect
+from ssl_theory.inspection.series import CHEAP, scalars
 from ssl_theory.validation import require_integer
 
 if TYPE_CHECKING:
     Callback = Any
-    lacking: ModuleNotFoundError | None
+    lacking: Exception | None
 else:
     try:
         from lightning.pytorch.callbacks import Callback
 
         lacking = None
-    except ModuleNotFoundError as error:  # named when someone asks for the callback
+    except (ImportError, RuntimeError) as error:  # absent or broken: said when someone asks for the callback
         Callback, lacking = object, error
 
-__all__ = ["InspectionCallback", "scalars"]
-
-CHEAP = {"directions": 3, "probes": 8, "nulls": 2, "splits": 2}
-
-
-def scalars(found: Inspection) -> dict[str, float]:
-    """Return the numbers of an inspection by names that a logger takes.
-
-    Args:
-        found: The inspection.
-
-    Returns:
-        Measures of the outputs as outputs/NAME; of layers, as LAYER/NAME, the cosines with the step, the
-        residue's share, and the share of the gradient in the leading directions.
-    """
-    numbers = {f"outputs/{name}": estimate.value for name, estimate in found.outputs.items()}
-    for name, layer in found.layers.items():
-        for kind, against in layer.against.items():
-            numbers[f"{name}/cos_{kind}"] = against.cosine.value
-        numbers[f"{name}/residue"] = layer.residue.value
-        numbers[f"{name}/share_gradient"] = layer.shares["gradient"]
-    return numbers
+__all__ = ["InspectionCallback"]
 
 
 class InspectionCallback(Callback):  # type: ignore[misc]
@@ -61,6 +41,7 @@ class InspectionCallback(Callback):  # type: ignore[misc]
 
     Raises:
         ModuleNotFoundError: If Lightning is not installed: pip install 'ssl-theory[lightning]'.
+        ImportError: If Lightning, or what it needs, cannot be imported; or a RuntimeError.
         TypeError: If `every` is not an integer.
         ValueError: If it is less than 1.
     """

@@ -27,6 +27,7 @@ from ssl_theory.inspection.outputs import (
     rankme,
     unbiased_variances,
 )
+from ssl_theory.losses import augmentation_temperature
 from ssl_theory.operators import linearise, operator_layers, refused_layers
 from ssl_theory.operators.interface import MEMORY_LIMIT
 from ssl_theory.operators.modules import Mode
@@ -36,6 +37,7 @@ __all__ = ["Inspection", "inspect", "measure_outputs"]
 
 Progress = Callable[[str, int, int], None]
 HALF = (torch.bfloat16, torch.float16)
+SMALL = 2**16  # weights of a layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +179,8 @@ def measure_outputs(
     Returns:
         "loss"; "rankme", "effective_rank", "alpha_req" of all views; "lidar"; "V_x" and "V_a", unbiased
         traces. Of the outputs as the loss compares them, normalised if it does not see their length:
-        "V_a_over_tau", "r_positive" and "r_negative", mean distances over τ; "overlap", the chance that a
+        "V_a_over_tau"; "own_over_tau", the temperature at which growth stops by the variances, over τ;
+        "r_positive" and "r_negative", mean distances over τ; "overlap", the chance that a
         negative is nearer than a positive; "negatives_in_use" of an anchor, and "negatives_share" of those
         there are; "below_rounding", the share of rows whose gradient float32 does not know to half its size.
 
@@ -208,6 +211,7 @@ def _measures(
     found["V_x"] = over_objects(lambda f: unbiased_variances(f)[0], outputs, kept)
     found["V_a"] = over_objects(lambda f: unbiased_variances(f)[1], outputs, kept)
     found["V_a_over_tau"] = over_objects(lambda f: unbiased_variances(f)[1] / tau, compared, kept)
+    found["own_over_tau"] = over_objects(lambda f: _own_temperature(f) / tau, compared, kept)
     positives, others = pair_distances(compared)
     copies = outputs.shape[1]
     found["r_positive"] = _between_objects((positives / tau).mean(1), copies)
@@ -220,6 +224,10 @@ def _measures(
     found["negatives_in_use"] = _between_objects(used, copies)
     found["negatives_share"] = _between_objects(used / others.shape[1], copies)
     return found
+
+
+def _own_temperature(outputs: Tensor) -> float:
+    return augmentation_temperature(outputs.double(), sample=True) if len(outputs) > 2 else math.nan
 
 
 def _of_rows(rank: Callable[[Tensor], float], outputs: Tensor) -> float:
@@ -366,6 +374,11 @@ def _notes(model: nn.Module, outputs: Tensor, action: Action, tau: float | None,
         found.append(f"Ranks of {width} outputs are at most {n * a} here, the number of views.")
     if mode == "batch" and any(isinstance(part, _BatchNorm) for part in model.modules()):
         found.append("BatchNorm took its statistics from all views together.")
+    threads, largest = torch.get_num_threads(), max(p.numel() for p in model.parameters())
+    if outputs.device.type == "cpu" and threads > 1 and largest < SMALL:
+        found.append(
+            f"{threads} threads cost more than one gains on layers this small: torch.set_num_threads(1)."
+        )
     return found
 
 

@@ -26,6 +26,7 @@ MEANINGS = {
     "V_x": "variance between objects, unbiased",
     "V_a": "mean variance within objects, unbiased",
     "V_a_over_tau": "V_a of the outputs as the loss compares them, over the temperature",
+    "own_over_tau": "temperature at which norms stop growing, by the variances, over the temperature",
     "r_positive": "mean distance of two views of an object, over the temperature",
     "r_negative": "mean distance of views of different objects, over the temperature",
     "overlap": "chance that a negative is nearer than a positive: 0 apart, 0.5 nothing tells them apart",

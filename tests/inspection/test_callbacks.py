@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_theory.inspection import inspect
-from ssl_theory.inspection.callbacks import InspectionCallback, scalars
+from ssl_theory.inspection import inspect, scalars
+from ssl_theory.inspection.callbacks import InspectionCallback
 from ssl_theory.losses import InfoNCE, mean_loss
 from tests.publishing.test_extras import HIDE
 
@@ -74,7 +74,7 @@ def test_lightning_logs_the_same_views_every_so_many_steps(tmp_path: Any) -> Non
 
 def test_without_lightning_the_callback_names_it() -> None:
     run = (
-        "from ssl_theory.inspection.callbacks import InspectionCallback, scalars\n"
+        "from ssl_theory.inspection.callbacks import InspectionCallback\n"
         "try:\n    InspectionCallback(None, None)\n"
         "except ModuleNotFoundError as error:\n    assert error.name == 'lightning', error\n"
         "else:\n    sys.exit(3)"

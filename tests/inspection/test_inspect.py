@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ssl_theory.checks import relative_error
 from ssl_theory.inspection import (
+    Against,
     Estimate,
     effective_rank,
     inspect,
@@ -18,8 +20,9 @@ from ssl_theory.inspection import (
     unbiased_variances,
 )
 from ssl_theory.inspection.actions import act
+from ssl_theory.inspection.advice import advise
 from ssl_theory.inspection.estimates import groups_of, jackknife, over_objects
-from ssl_theory.losses import InfoNCE, SimpleContrastive, mean_loss, nt_xent
+from ssl_theory.losses import InfoNCE, SimpleContrastive, augmentation_temperature, mean_loss, nt_xent
 from ssl_theory.losses.weights import leading_weights
 from ssl_theory.networks import vec
 from ssl_theory.operators import OutputLoss, operator_layers
@@ -109,7 +112,7 @@ def test_the_simple_loss_has_no_residue() -> None:
         assert layer.residue.value < 1e-20
         assert layer.against["leading"].cosine.value == pytest.approx(1, abs=1e-9)
         assert layer.against["mixed"].length.value == pytest.approx(1, abs=1e-9)
-    noisy = inspect(relu(6, 8, 3), views_of(8, 3, 6, noise=3.0), loss=InfoNCE(0.1), **FEW)
+    noisy = inspect(relu(6, 8, 3), views_of(30, 3, 6, noise=1.5), loss=InfoNCE(0.05), **FEW)
     assert all(layer.residue.value > 0.05 for layer in noisy.layers.values())
     assert any("the residue is expected to pass the leading part" in line for line in noisy.advice)
 
@@ -271,6 +274,48 @@ def test_collapse_is_told() -> None:
     found = inspect(model, views_of(8, 3, 6), loss=LOSS, **FEW)
     assert found.outputs["effective_rank"].value == 0
     assert found.advice[0].startswith("All outputs agree: the encoder has collapsed")
+
+
+def test_the_outputs_own_temperature() -> None:
+    outputs = views_of(40, 4, 5)
+    found = measure_outputs(outputs, InfoNCE(0.2), temperature=0.2)["own_over_tau"]
+    assert found.value == pytest.approx(augmentation_temperature(outputs, sample=True) / 0.2)
+    assert 0 < found.error < found.value
+    assert math.isnan(measure_outputs(outputs[:2], InfoNCE(0.2))["own_over_tau"].value)
+
+
+@pytest.mark.parametrize(
+    ("own", "cosine", "said"),
+    [
+        (3.0, 0.6, ("own temperature is 3 τ: the augmentation is strong", "random targets 0.20.")),
+        (0.5, 0.3, ("expected to be comparable", "0.20, which is no more than random targets")),
+        (0.1, -0.6, ("is weak, and the leading part is expected to rule", "it points the other way")),
+        (math.inf, math.nan, ("The mixed covariance vanishes beside the step",)),
+    ],
+)
+def test_advice(own: float, cosine: float, said: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    found = inspect(relu(6, 8, 3), views_of(8, 3, 6), loss=LOSS, **FEW)
+    outputs = {**found.outputs, "own_over_tau": Estimate(own)}
+    mixed = Against(Estimate(cosine), Estimate(1.0), 0.2, 0.2)
+    layers = {
+        name: replace(layer, against={**layer.against, "mixed": mixed})
+        for name, layer in found.layers.items()
+    }
+    advice = advise(outputs, layers, found.setting)
+    assert all(any(words in line for line in advice) for words in said)
+    assert math.isfinite(own) == any("own temperature" in line for line in advice)
+
+
+def test_threads_are_advised(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    found = inspect(relu(6, 3), views_of(8, 3, 6), loss=LOSS, **FEW)
+    assert "4 threads cost more than one gains on layers this small: torch.set_num_threads(1)." in found.notes
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert not any(
+        "threads" in note for note in inspect(relu(6, 3), views_of(8, 3, 6), loss=LOSS, **FEW).notes
+    )
 
 
 @pytest.mark.bad_input

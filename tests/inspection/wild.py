@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from unittest import mock
 
+import timm
 import torch
 from torch import Tensor, nn
 
-try:
-    import torchvision
-except RuntimeError:  # PyPI's build has operators for CUDA, which do not load beside torch's CPU build
-    with mock.patch("torch.library.register_fake", return_value=lambda function: function):
-        import torchvision
-
-import timm
+from tests.vision import torchvision
 
 Maker = Callable[[], nn.Module]
 

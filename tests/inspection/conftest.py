@@ -1,0 +1,3 @@
+"""Before any package that needs it: torchvision."""
+
+from tests.vision import torchvision as torchvision
