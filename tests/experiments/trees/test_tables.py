@@ -14,6 +14,7 @@ from ssl_theory.experiments.trees import (
     TreeExperiment,
     grid,
     level_summary,
+    level_table,
     memory,
     run,
     seed_summary,
@@ -139,6 +140,18 @@ def test_the_stored_tables_hold_their_settings(
     path = tmp_path / "table.csv"
     stored(name).to_csv(path, index=False)
     pd.testing.assert_frame_equal(tabulate(settings, path), stored(name))
+
+
+def test_the_stored_variations_begin_as_the_code_does() -> None:
+    """The table's own seeds give its start to the digits of single precision; other seeds do not."""
+    base = replace(variations()["base"], epochs=0)
+    rows = run(base, device="cpu", together=base.seeds)
+    stored_ = stored("latents-variations").query("setting == 'base' and epoch == 0").set_index("level")
+    for value, column in (("correlation", "mean"), ("belief_correlation", "belief")):
+        found = level_table(rows, value, epochs=(0,))["mean"].droplevel(1)
+        assert found.tolist() == pytest.approx(stored_[column].tolist(), abs=1e-5)
+        other = level_table(rows[rows["seed"] != 3], value, epochs=(0,))["mean"].droplevel(1)
+        assert (other - stored_[column]).abs().max() > 1e-3
 
 
 def test_names_tell_numbers_apart() -> None:
