@@ -49,11 +49,18 @@ class Ring:
         first: w at the angle 0, shape (n,).
         second: w at 90 degrees, shape (n,).
         eta: Size of a step of descent.
+        arc: The last start in degrees; the first is 0.
     """
 
     first: Float[Tensor, " n"]
     second: Float[Tensor, " n"]
     eta: float = 0.5
+    arc: int = 360
+
+    @property
+    def angles(self) -> list[int]:
+        """The starts in degrees."""
+        return list(range(0, self.arc + 1, 2 if self.arc > 180 else 1))
 
     @property
     def data(self) -> dict[str, Any]:
@@ -65,7 +72,7 @@ class Ring:
         path = ring_path(self._start(np.array([float(angle)]))[0], self.eta)
         gaps = (ring_separation(path) * path).sum(1).numpy()
         now = path[steps]
-        starts = np.arange(0.0, 361.0, 2.0)
+        starts = np.array(self.angles, dtype=float)
         circle = self._start(starts)
         shown = ((ring_separation(circle) * circle).sum(1) / circle.norm(dim=1)).numpy()
         return Scene(
@@ -98,10 +105,10 @@ def _circle(starts: NDArray[Any], gaps: NDArray[Any]) -> Panel:
         Line(starts, gaps, "ink", width=1.5),
         Handle(starts, gaps, "angle"),
     ]
-    return Panel(
-        marks, "start $\\psi$ (degrees)", "gap $\\gamma/\\|w\\|$ at the start: drag it", xlim=(0.0, 360.0),
-        ylim=(-reach, reach), xticks=(0, 90, 180, 270, 360),
-    )  # fmt: skip
+    names = "start $\\psi$ (degrees)", "gap $\\gamma/\\|w\\|$ at the start: drag it"
+    end = int(starts[-1])
+    limits: dict[str, Any] = {"xlim": (0, end), "ylim": (-reach, reach)}
+    return Panel(marks, *names, xticks=range(0, end + 1, 45 if end <= 180 else 90), **limits)
 
 
 def _course() -> Panel:

@@ -21,15 +21,14 @@ __all__ = ["Strength", "growth"]
 def growth(outputs: Float[Tensor, "objects views n"], tau: float) -> float:
     """Return E[ξ (r_− − r_+)] = vec(W_l)ᵀ OP_l vec(W_l) of every layer l: InfoNCE with one negative."""
     objects, views = outputs.shape[:2]
-    total = outputs.new_zeros(())
     everyone = outputs.flatten(0, 1)
-    for own in outputs:
-        near, far = half_squared_distances(own, own), half_squared_distances(own, everyone)
-        shape = (views, views, objects * views)
-        r_pos, r_neg = (r.expand(shape).reshape(-1) for r in (near[:, :, None], far[:, None, :]))
-        xi = InfoNCE(tau).pair_weights(r_pos, r_neg[:, None])[:, 0]
-        total += (xi * (r_neg - r_pos)).mean()
-    return float(total) / objects
+    far = half_squared_distances(everyone, everyone)
+    near = far.view(objects, views, objects, views).diagonal(dim1=0, dim2=2).movedim(-1, 0)
+    shape = (objects * views, views, objects * views)
+    r_pos = near.reshape(objects * views, views, 1).expand(shape).flatten()
+    r_neg = far[:, None, :].expand(shape).flatten()
+    xi = InfoNCE(tau).pair_weights(r_pos, r_neg[:, None])[:, 0]
+    return float((xi * (r_neg - r_pos)).mean())
 
 
 @dataclass(frozen=True)
