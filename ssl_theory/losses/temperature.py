@@ -36,9 +36,10 @@ def own_temperature(r_pos: Float[Tensor, " B"], r_neg: Float[Tensor, "B H"]) -> 
         ValueError: If the shapes do not fit, or a distance is not finite.
 
     Example:
+        >>> import torch
         >>> u = torch.tensor([[-1.0], [1.0], [1.0], [1.0]])
-        >>> own_temperature(0.0 * u[:, 0], u)  # 1/log 3
-        0.9102392...
+        >>> round(own_temperature(0.0 * u[:, 0], u), 6)  # 1/log 3
+        0.910239
     """
     InfoNCE(1.0)(r_pos, r_neg)  # names what does not fit
     for name, distances in (("r_pos", r_pos), ("r_neg", r_neg)):
@@ -153,6 +154,7 @@ def augmentation_temperature(outputs: Float[Tensor, "N A n_L"], *, sample: bool 
         ValueError: As for `output_moments`.
 
     Example:
+        >>> import torch
         >>> augmentation_temperature(torch.tensor([[[0.0], [2.0]], [[4.0], [6.0]]]))
         2.375
     """
