@@ -1,4 +1,4 @@
-"""Run all benchmarks, or those named: `python -m benchmarks [operators …]`.
+"""Run all benchmarks, or those named: `python -m benchmarks [operators …]`; `book` runs if it is named.
 
 Prints ratios and writes them to build/bench.json. `python -m benchmarks gpu` alone takes the arguments of
 `benchmarks.gpu` and writes build/gpu.json.
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 FOLDER = Path(__file__).parent
+APART = ("book",)  # minutes of its own: it runs if it is named
 NAMES = sorted(
     path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_") and path.stem != "timing"
 )
@@ -36,7 +37,7 @@ def main(names: list[str]) -> int:
             "torch": torch.__version__,
         }
     }
-    for name in names or NAMES:
+    for name in names or [name for name in NAMES if name not in APART]:
         print(f"\n{name}", flush=True)
         # a process each, so that peak memory is the benchmark's own
         done = subprocess.run(

@@ -159,3 +159,20 @@ def test_the_download_is_in_plain_markdown(base: str, name: str):
     assert not re.search(r"\{[\w:]+\}`|^(?:`{3,}|:{3,})\{", prose, re.M)
     assert "> **" in prose
     assert any(cell.get("outputs") for cell in cells)
+
+
+def test_pointing_at_a_link_shows_the_statement_or_the_term(page: Page, base: str):
+    box = page.locator(".preview")
+    assert not box.is_visible()
+    page.locator("main a[href$='gradient.html#t1']").first.hover()
+    box.wait_for(state="visible")
+    assert box.locator(".admonition-title").inner_text().startswith("Theorem T1 ")
+    assert box.locator("mjx-container").count() > 0
+    assert box.locator(".relation").count() == 0
+    page.keyboard.press("Escape")
+    assert not box.is_visible()
+    page.locator("main a.term-link").first.focus()
+    box.wait_for(state="visible")
+    assert len(box.inner_text()) > 20
+    page.locator("h1").hover()
+    box.wait_for(state="hidden")

@@ -77,3 +77,49 @@ addEventListener("DOMContentLoaded", () => {
   addEventListener("hashchange", reveal);
   reveal();
 });
+
+// Pointing at a link to a statement or a term shows it, where the browser lets a page read others.
+addEventListener("DOMContentLoaded", () => {
+  const box = document.createElement("div");
+  box.className = "preview bd-article";
+  box.hidden = true;
+  box.setAttribute("aria-hidden", "true"); // the link leads there; nothing is lost without it
+  document.body.append(box);
+  const pages = new Map([[location.pathname, Promise.resolve(document)]]);
+  const page = (link) => {
+    if (!pages.has(link.pathname))
+      pages.set(link.pathname, fetch(link.pathname).then(async (found) =>
+        new DOMParser().parseFromString(await found.text(), "text/html")));
+    return pages.get(link.pathname);
+  };
+  const subject = (target) => {
+    const shown = target?.matches("dt") ? target.nextElementSibling : target;
+    if (!shown?.matches("div.proof, dd")) return null;
+    const copy = shown.cloneNode(true);
+    for (const e of copy.querySelectorAll(".relation, .headerlink, script")) e.remove();
+    for (const e of [copy, ...copy.querySelectorAll("[id]")]) e.removeAttribute("id");
+    return copy;
+  };
+  const show = async (link) => {
+    const copy = subject((await page(link)).getElementById(decodeURIComponent(link.hash.slice(1))));
+    if (!copy || link !== wanted) return;
+    box.replaceChildren(copy);
+    box.hidden = false;
+    if (!copy.querySelector("mjx-container")) await window.MathJax?.typesetPromise?.([box]);
+    const at = link.getBoundingClientRect();
+    const below = at.bottom + box.offsetHeight + 12 < innerHeight || at.top < box.offsetHeight + 12;
+    box.style.left = `${Math.max(8, Math.min(at.left, innerWidth - box.offsetWidth - 16)) + scrollX}px`;
+    box.style.top = `${(below ? at.bottom + 6 : at.top - box.offsetHeight - 6) + scrollY}px`;
+  };
+  let wanted = null;
+  const want = (event) => {
+    const link = event.target.closest?.("main a.internal[href*='#']");
+    if (link === wanted) return;
+    wanted = link;
+    box.hidden = true;
+    if (link?.origin === location.origin) setTimeout(() => link === wanted && show(link).catch(() => {}), 250);
+  };
+  addEventListener("mouseover", want);
+  addEventListener("focusin", want);
+  addEventListener("keydown", (event) => event.key === "Escape" && (box.hidden = true));
+});

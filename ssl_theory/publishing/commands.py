@@ -91,8 +91,8 @@ def run(options: argparse.Namespace) -> None:
     if watched and (took := _took(book, chapter)):
         print(f"{chapter.name} {took}", flush=True)
 
-    def progress(cell: int, of: int) -> None:
-        if watched:
+    def progress(cell: int, of: int, spent: float) -> None:
+        if watched and cell <= of:
             print(f"cell {cell} of {of}", flush=True)
 
     warnings = execute(

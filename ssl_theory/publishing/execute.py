@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ssl_theory.publishing.files import require_writable, write_whole
 
 CELL_SECONDS = {"quick": 300, "paper": 6 * 3600}
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, float], None]
 
 
 class CutOffError(Exception):
@@ -67,8 +68,9 @@ def execute(
     *,
     seconds: int,
     threads: int,
-    progress: Progress = lambda cell, of: None,
+    progress: Progress = lambda cell, of, spent: None,
     stop: Stop | None = None,
+    kernels: Path | None = None,
 ) -> list[str]:
     """Run a chapter and write the executed notebook, free of paths and times.
 
@@ -78,8 +80,10 @@ def execute(
         parameters: Values that replace the defaults.
         seconds: Time limit of each cell.
         threads: How many processors its numerics may use.
-        progress: Called with the number of each cell that begins, and how many there are.
+        progress: Called with the number of each cell that begins, how many there are, and the seconds of
+            processor time so far; once more when the last has ended, with a number beyond it.
         stop: What may end it early.
+        kernels: Where a warm process is asked for a kernel; a new one is started if None.
 
     Returns:
         The Python warnings that it gave.
@@ -96,7 +100,7 @@ def execute(
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
     with tempfile.TemporaryDirectory(prefix="ssl-theory-", ignore_cleanup_errors=True) as name:
         draft = Path(name) / "draft.ipynb"
-        job = {"parameters": dict(parameters), "seconds": seconds}
+        job = {"parameters": dict(parameters), "seconds": seconds, "kernels": kernels and str(kernels)}
         _run_worker(chapter, draft, job, threads, progress, stop or Stop())
         ran = notebooks.read(draft)
         finished = notebooks.scrub(ran)
@@ -135,7 +139,7 @@ def _run_worker(
             for line in process.stdout:
                 answer = json.loads(line)
                 if "cell" in answer:
-                    progress(answer["cell"], answer["of"])
+                    progress(answer["cell"], answer["of"], answer["spent"])
                 failure = answer.get("failure")
             process.wait()
         except BrokenPipeError:  # it broke off before it read its job
@@ -171,6 +175,37 @@ def _settings(folder: Path, threads: int) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "PYTHONIOENCODING": "utf-8",
     }
+
+
+@contextmanager
+def warm_kernels(threads: int) -> Iterator[Path | None]:
+    """Keep a process that has imported what chapters import, where the system lets it split off kernels.
+
+    Args:
+        threads: How many processors the numerics of each may use.
+
+    Yields:
+        Where it is asked, for `execute`; None if there is no such process.
+    """
+    if sys.platform != "linux":
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="ssl-theory-", ignore_cleanup_errors=True) as name:
+        door = Path(name) / "door"
+        with subprocess.Popen(
+            [sys.executable, "-P", "-m", "ssl_theory.publishing.warm", str(door)],
+            env=os.environ | _settings(Path(name), threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                yield door if process.stdout.readline() else None
+            finally:
+                process.stdin.close()
 
 
 def _require_no_trace(chapter: Chapter, notebook: dict[str, Any], folder: str) -> None:

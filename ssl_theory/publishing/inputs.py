@@ -23,8 +23,14 @@ from ssl_theory.publishing.catalogue import PACKAGE, Chapter
 
 LIBRARY = PACKAGE.name
 THEOREMS, TABLES = f"{LIBRARY}.theorems", "results"
-EXECUTION = ("execute", "worker", "notebooks")  # the modules of this package that outputs pass through
-APART = ("book", "cluster", "experiments", "test")  # extras that no chapter uses
+EXECUTION = (
+    "execute",
+    "notebooks",
+    "split",
+    "warm",
+    "worker",
+)  # the modules of this package that outputs pass through
+APART = ("book", "cluster", "experiments", "lab", "test")  # extras that no chapter uses
 DYNAMIC = frozenset({"import_module", "__import__"})
 
 

@@ -32,7 +32,7 @@ def labels(book: Book) -> dict[str, str]:
         BuildError: If a notebook or the table of contents is damaged.
     """
     numbers = dict(_chapters(book.toc))
-    found = {}
+    found: dict[str, str] = {}
     for place in book.files():
         path = book.folder / f"{place}.ipynb"
         if path.exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,22 +24,36 @@ from ssl_theory.theorems import Theorem, dependencies, theorems
 MARKER = "<!-- ledger -->"
 PICTURE = Path("pictures/ledger-errors.svg")  # where the page expects it, in the book's folder
 
-# Shows the filter, which needs a script, and hides what a reader does not ask for.
+# Shows the filter, which needs a script; closes the parts, one of which is open at a time, and opens what a
+# reader asks for. Without a script all is open.
 SCRIPT = """<script>
-(() => {
+addEventListener("DOMContentLoaded", () => {
   const box = document.querySelector(".ledger-filter");
-  const rows = () => [...document.querySelectorAll("tr[data-status]")];
+  const rows = [...document.querySelectorAll("tr[data-status]")];
+  const parts = [...document.querySelectorAll("details.ledger-part")];
   const show = (wanted) => {
-    for (const row of rows()) row.hidden = wanted !== "" && row.dataset.status !== wanted;
-    for (const table of document.querySelectorAll("table.checks"))
-      table.closest("section").hidden = !table.querySelector("tbody tr:not([hidden])");
-    const seen = rows().filter((row) => !row.hidden).length;
-    box.querySelector("[role=status]").textContent = `${seen} of ${rows().length} checks are shown.`;
+    for (const row of rows) row.hidden = wanted !== "" && row.dataset.status !== wanted;
+    for (const part of parts) {
+      part.toggleAttribute("name", false);
+      part.hidden = !part.querySelector("tr[data-status]:not([hidden])");
+      part.open = wanted !== "" && !part.hidden;
+      if (wanted === "") part.setAttribute("name", "ledger");
+    }
+    const seen = rows.filter((row) => !row.hidden).length;
+    box.querySelector("[role=status]").textContent = `${seen} of ${rows.length} checks are chosen.`;
+  };
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const part = target?.closest("details.ledger-part");
+    if (part) part.open = true;
+    if (part) target.scrollIntoView();
   };
   box.hidden = false;
   box.addEventListener("change", (event) => show(event.target.value));
-  addEventListener("DOMContentLoaded", () => show(box.querySelector("input:checked").value));
-})();
+  show(box.querySelector("input:checked").value);
+  addEventListener("hashchange", reveal);
+  reveal();
+});
 </script>"""
 
 Entry = dict[str, Any]
@@ -141,18 +155,18 @@ def page(entries: list[Entry], chapters: Iterable[Chapter]) -> str:
         chapters: The chapters, in the book's order.
 
     Returns:
-        Markdown: a summary, a picture, a filter, and a table for each theorem.
+        Markdown: a summary, a picture, a filter, and for each chapter a part with a table for each theorem.
     """
-    chapters = list(chapters)
     here = circumstances(entries)
-    sections = [
-        _section(theorem, chapter, [entry for entry in entries if entry["theorem"] == theorem.id], here)
-        for chapter in chapters
-        for theorem in theorems().values()
-        if theorem.chapter == chapter.name
-    ]
     shown = [_figure(entries), _filter(entries)] if entries else []
-    return "\n\n".join([_summary(entries, here), *shown, *sections])
+    parts = []
+    for chapter in chapters:
+        own = [theorem for theorem in theorems().values() if theorem.chapter == chapter.name]
+        filed = {t.id: [entry for entry in entries if entry["theorem"] == t.id] for t in own}
+        sections = [_section(theorem, chapter, filed[theorem.id], here) for theorem in own]
+        if own:
+            parts.append(_part(chapter, sections, sum(map(len, filed.values()))))
+    return "\n\n".join([_summary(entries, here), *shown, *parts])
 
 
 def draw(entries: list[Entry], chapters: Iterable[Chapter]) -> str:
@@ -218,9 +232,16 @@ def _filter(entries: list[Entry]) -> str:
     )
 
 
+def _part(chapter: Chapter, sections: Sequence[str], count: int) -> str:
+    """Return the theorems of a chapter, behind a line that says how many checks they have."""
+    told = f"{count_of(len(sections), 'result')}, {count_of(count, 'check')}"
+    opening = f"::::::{{dropdown}} {told}\n:class-container: ledger-part\n:open:"
+    return "\n\n".join([f"## {chapter.title}", opening, *sections, "::::::"])
+
+
 def _section(theorem: Theorem, chapter: Chapter, entries: list[Entry], here: list[str]) -> str:
     lines = [
-        f"(ledger-{theorem.label})=\n## {theorem.id}: {theorem.title}",
+        f"(ledger-{theorem.label})=\n**{theorem.id}: {theorem.title}**",
         theorem.statement,
         f"Assumes {'; '.join(theorem.assumptions)}. It *{theorem.relation}* the paper: {theorem.paper}. "
         f"Stated and proved as {{prf:ref}}`{theorem.label}` in {{doc}}`{chapter.place}`."

@@ -8,23 +8,26 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ssl_theory.checks import holds
 from ssl_theory.publishing import ledger
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import BuildError
-from ssl_theory.publishing.execute import CELL_SECONDS, CutOffError, Stop, execute
+from ssl_theory.publishing.execute import CELL_SECONDS, CutOffError, Stop, execute, warm_kernels
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.inputs import key
 
 Report = Callable[[str], None]
+MANY = 3  # chapters for which a warm process is worth while
+SECONDS = 20.0  # that a chapter takes of which nothing is known
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Runner:
         self._writing = threading.Lock()
         self._stop = Stop()
         self._ready, self._all = 0, 0
+        self._waiting: dict[str, float] = {}  # chapters that are not done, with the seconds they may take
+        self._jobs = 1
 
     def output(self, chapter: Chapter) -> Path:
         """Return where the executed copy of a chapter is."""
@@ -93,19 +98,38 @@ class Runner:
                 self.report(f"{chapter.name:16} up to date")
         threads = max(1, processors() // min(jobs, max(1, len(stale))))
         self._clear()
+        self._jobs, self._waiting = jobs, self._expected(stale)
+        with warm_kernels(threads) if len(stale) >= MANY else nullcontext() as kernels:
+            how = {"seconds": seconds, "threads": threads, "kernels": kernels}
+            failures = self._all_of(stale, jobs, how)
+        others = {c: p for c, p in work.items() if failures.get(c) is None}
+        failures |= {c: _changed(c) for c, p in others.items() if key(c, p) != self.runs[c.name].key}
+        return [failure for failure in failures.values() if failure is not None]
+
+    def _all_of(
+        self, stale: Mapping[Chapter, Mapping[str, Any]], jobs: int, how: Mapping[str, Any]
+    ) -> dict[Chapter, str | None]:
+        """Run chapters, several at once.
+
+        Returns:
+            Why each failed, None if it did not.
+        """
         pool = ThreadPoolExecutor(jobs)
         try:
-            told = pool.map(lambda item: self._one(item[0], item[1], seconds, threads), stale.items())
-            failures = dict(zip(stale, told, strict=True))
+            told = pool.map(lambda item: self._one(*item, **how), stale.items())
+            return dict(zip(stale, told, strict=True))
         except BaseException:  # Ctrl-C above all
             pool.shutdown(wait=False, cancel_futures=True)
             self._stop.now()
             raise
         finally:
             pool.shutdown()
-        others = {c: p for c, p in work.items() if failures.get(c) is None}
-        failures |= {c: _changed(c) for c, p in others.items() if key(c, p) != self.runs[c.name].key}
-        return [failure for failure in failures.values() if failure is not None]
+
+    def _expected(self, chapters: Iterable[Chapter]) -> dict[str, float]:
+        """Return how many seconds each chapter may take: as long as last time, or as others did."""
+        known = {name: run.seconds for name, run in self.runs.items()}
+        usual = median(known.values()) if known else SECONDS
+        return {chapter.name: known.get(chapter.name, usual) for chapter in chapters}
 
     def up_to_date(self, chapter: Chapter, parameters: Mapping[str, Any]) -> bool:
         """Return whether the executed copy is what running the chapter now would give.
@@ -122,13 +146,20 @@ class Runner:
             return False
 
     def _one(
-        self, chapter: Chapter, parameters: Mapping[str, Any], seconds: int | None, threads: int
+        self,
+        chapter: Chapter,
+        parameters: Mapping[str, Any],
+        *,
+        seconds: int | None,
+        threads: int,
+        kernels: Path | None,
     ) -> str | None:
         self.report(f"{chapter.name:16} running")
         start, identity, output = time.perf_counter(), key(chapter, parameters), self.output(chapter)
         limit = seconds or CELL_SECONDS[parameters.get("profile", "quick")]
+        how: dict[str, Any] = {"threads": threads, "stop": self._stop, "kernels": kernels}
         try:
-            warned = execute(chapter, output, parameters, seconds=limit, threads=threads, stop=self._stop)
+            warned = execute(chapter, output, parameters, seconds=limit, **how)
         except BuildError as error:
             self._remember(chapter, None)
             output.unlink(missing_ok=True)
@@ -146,11 +177,18 @@ class Runner:
             return _changed(chapter)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._remember(chapter, Run(identity, dict(parameters), round(took, 1), now, _hash(output)))
-        self.report(f"{chapter.name:16} done in {took:.1f} s, {self._ready} of {self._all}")
+        self.report(f"{chapter.name:16} done in {took:.1f} s, {self._ready} of {self._all}{self._left()}")
         return None
+
+    def _left(self) -> str:
+        """Return in words how long the other chapters may take; nothing after the last."""
+        seconds = sum(self._waiting.values()) / self._jobs
+        told = f"{round(seconds / 60)} min" if seconds > 90 else f"{max(round(seconds, -1), 10):.0f} s"
+        return f", about {told} left" if self._waiting else ""
 
     def _remember(self, chapter: Chapter, run: Run | None) -> None:
         with self._writing:
+            self._waiting.pop(chapter.name, None)
             self.runs.pop(chapter.name, None)
             if run is not None:
                 self.runs[chapter.name] = run

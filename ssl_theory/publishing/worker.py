@@ -1,7 +1,8 @@
 """One chapter in a process of its own: `python -m ssl_theory.publishing.worker`, told what to do on stdin.
 
-It answers on stdout in lines of JSON: {"cell": 3, "of": 20} when a cell begins, {"failure": "…"} at the end
-if the chapter failed. Whatever the chapter prints past its notebook goes to stderr.
+It answers on stdout in lines of JSON: {"cell": 3, "of": 20, "spent": 4.2} when a cell begins, with the
+seconds of processor time that its kernel took so far, and once more when the last has ended; {"failure": "…"}
+at the end if the chapter failed. Whatever the chapter prints past its notebook goes to stderr.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import papermill
+import psutil  # type: ignore[import-untyped]
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.child import end_with_stdin
 
+SPLIT = Path(__file__).with_name("split.py")
 KERNEL = "ssl-theory-chapter"  # a name that nobody else gives to a kernel
 KERNEL_OPTIONS = (
     "--log-level=50",  # the kernel's own messages are not the chapter's
@@ -63,7 +67,7 @@ class _Watch:
     def begin(self, cell: dict[str, Any], cell_index: int) -> None:
         """Tell that a cell begins."""
         self._begun = self._number(cell_index)
-        self._answer(cell=self._begun, of=self._count)
+        self._answer(cell=self._begun, of=self._count, spent=_spent())
 
     def fail(self, cell: dict[str, Any], cell_index: int, execute_reply: dict[str, Any]) -> None:
         """Note that a cell failed, as the kernel says."""
@@ -71,7 +75,9 @@ class _Watch:
         self.note(cell_index, cell["source"], reply["ename"], reply["evalue"], reply.get("traceback", []))
 
     def end(self, cell: dict[str, Any], cell_index: int, execute_reply: dict[str, Any]) -> None:
-        """Note that a cell asked its kernel to end, which is not an error to the kernel."""
+        """Tell if it was the last cell, and note if it asked its kernel to end, no error to the kernel."""
+        if self._number(cell_index) == self._count:
+            self._answer(cell=self._count + 1, of=self._count, spent=_spent())
         asked = [part.get("source") for part in execute_reply["content"].get("payload", [])]
         if "ask_exit" in asked:
             self.note(cell_index, cell["source"], "SystemExit", "it ends the kernel", [])
@@ -92,6 +98,13 @@ class _Watch:
         return f"cell {number} of {self._count}"
 
 
+def _spent() -> float:
+    """Return the processor time of the kernel so far, in seconds."""
+    with suppress(psutil.Error):
+        return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
+    return 0.0
+
+
 def _execute(job: dict[str, Any], answer: Answer) -> str | None:
     """Return why the chapter failed, if it did."""
     folder = Path(job["folder"])
@@ -99,7 +112,7 @@ def _execute(job: dict[str, Any], answer: Answer) -> str | None:
     text = notebooks.canonical(notebooks.read(Path(job["notebook"])))  # with a kernel, whoever wrote it
     source.write_text(text, encoding="utf-8")
     watch = _Watch(json.loads(text)["cells"], bool(job["parameters"]), answer)
-    _offer_kernel(folder / "jupyter")
+    _offer_kernel(folder / "jupyter", job["kernels"])
     try:
         papermill.execute_notebook(
             str(source),
@@ -124,11 +137,12 @@ def _execute(job: dict[str, Any], answer: Answer) -> str | None:
     return watch.failures[min(watch.failures)] if watch.failures else None
 
 
-def _offer_kernel(folder: Path) -> None:
-    """Describe a kernel of this interpreter where Jupyter looks first."""
+def _offer_kernel(folder: Path, warm: str | None) -> None:
+    """Describe a kernel of this interpreter, new or split off a warm one, where Jupyter looks first."""
     place = folder / "kernels" / KERNEL
     place.mkdir(parents=True)
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    started = ["-I", "-S", str(SPLIT), warm] if warm else ["-m", "ipykernel_launcher"]
+    command = [sys.executable, *started, "-f", "{connection_file}"]
     described = {"argv": command, "display_name": KERNEL, "language": "python"}
     (place / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
     os.environ["JUPYTER_PATH"] = str(folder)

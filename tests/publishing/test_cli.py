@@ -398,7 +398,7 @@ def test_cells_are_shown_to_who_watches(
     inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, watched: bool
 ) -> None:
     def note(chapter: object, output: Path, parameters: object, *, progress: Any, **how: object) -> list[str]:
-        progress(2, 3)
+        progress(2, 3, 1.5)
         output.write_text(json.dumps({"cells": []}), encoding="utf-8")
         return []
 

@@ -198,7 +198,7 @@ def test_cells_are_told_and_a_link_keeps_leading_where_it_leads(tmp_path: Path):
         {"seed": 3},
         seconds=50,
         threads=1,
-        progress=lambda cell, of: told.append((cell, of)),
+        progress=lambda cell, of, spent: told.append((cell, of)),
     )
     assert told == [(2, 4), (2, 4), (3, 4), (4, 4)]  # the parameters, and those that replace them
     assert output.is_symlink()

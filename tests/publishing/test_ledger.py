@@ -75,7 +75,7 @@ def test_all_checks_are_collected_and_shown(tmp_path: Path) -> None:
     page = ledger.page(entries, chapters)
     assert f"**{len(entries)} checks**" in page
     for theorem in theorems().values():
-        assert f"(ledger-{theorem.label})=\n## {theorem.id}: {theorem.title}" in page
+        assert f"(ledger-{theorem.label})=\n**{theorem.id}: {theorem.title}**" in page
         for claim in theorem.claims:
             anchor = check_anchor(claim.id)
             row = f'<tr id="{anchor}" data-status="{claim.kind}">'
@@ -84,6 +84,18 @@ def test_all_checks_are_collected_and_shown(tmp_path: Path) -> None:
     assert "<td>5\u00a0×\u00a010<sup>−13</sup> ≤\u00a010<sup>−12</sup></td>" in page
     assert "&gt;\u00a0" in page
     assert CLAIM.id in ledger.table(entries)
+
+
+def test_each_chapter_has_a_part_in_the_order_of_the_book(tmp_path: Path) -> None:
+    chapters = executed(tmp_path)
+    page = ledger.page(ledger.collect(chapters), chapters)
+    parts = page.split("::::::{dropdown} ")[1:]
+    assert len(parts) == len(chapters)
+    for chapter, part in zip(chapters, parts, strict=True):
+        own = [theorem for theorem in theorems().values() if theorem.chapter == chapter.name]
+        count = sum(len(theorem.claims) for theorem in own)
+        assert part.startswith(f"{len(own)} result{'s' * (len(own) != 1)}, {count} check")
+        assert part.count("(ledger-") == len(own)
 
 
 def test_each_status_has_a_choice_with_its_count(tmp_path: Path) -> None:

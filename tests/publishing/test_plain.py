@@ -128,3 +128,27 @@ def test_authors_are_told_as_in_prose(tmp_path: Path) -> None:
         "none": "A B (2001)",
     }
     assert authors(tmp_path / "nowhere") == {}
+
+
+def test_a_chapter_renders_with_all_its_quotations(tmp_path: Path) -> None:
+    from nbconvert import HTMLExporter
+
+    cells = [
+        text("# A title"),
+        text("````{prf:theorem} A name\n:label: t3\n\n1. So\n\n   $$x = y$$ (eq-a)\n````"),
+    ]
+    cells += [text("```{exercise}\nDo.\n```"), text("````{solution} an-exercise\n*Done.*\n````")]
+    made = plain({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, CHAPTER, KNOWN)
+    for number, cell in enumerate(made["cells"]):
+        cell["id"] = f"cell-{number}"
+    path = tmp_path / "one.ipynb"
+    path.write_text(notebooks.dump(made), encoding="utf-8")
+    page, _ = HTMLExporter().from_filename(str(path))
+    article = page[page.index("<main") :]
+    assert article.count("<blockquote>") == 2
+    assert "<strong>Theorem T3 (A name).</strong>" in article
+    assert "\\tag{3.4}$$" in article
+    assert re.search(
+        r"<details>\s*<summary>Solution to Exercise 3\.2</summary>\s*<p><em>Done\.</em></p>", article
+    )
+    assert not re.search(r"```|\{prf:|\{exercise", article)

@@ -82,7 +82,7 @@ def test_binder_installs_this_checkout_on_the_versions_of_the_book() -> None:
     folder = root / "binder"
     lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
     options = dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
-    assert options["-e"] == ".[notebooks,data]"
+    assert options["-e"] == ".[lab,data]"
     assert (folder / options["-c"]).resolve() == root / "constraints.txt"
     assert options["--extra-index-url"].endswith("/cpu")
     version = (folder / "runtime.txt").read_text(encoding="utf-8").strip().removeprefix("python-")

@@ -168,7 +168,21 @@ def test_progress_is_told_in_chapters(
     tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
 ):
     _, _, lines = build_with(chapters, tmp_path, monkeypatch, lambda chapter, output, *_, **__: leave(output))
-    assert [line.rpartition(",")[2].strip() for line in lines if "done" in line] == ["1 of 2", "2 of 2"]
+    told = [line.partition(",")[2].strip() for line in lines if "done" in line]
+    assert told == ["1 of 2, about 20 s left", "2 of 2"]
+
+
+def test_the_time_left_is_that_of_the_last_build(tmp_path: Path, chapters: dict[str, Chapter]):
+    made = Runner(tmp_path)
+    took = {"one": 30.0, "old": 500.0}
+    made.runs = {name: runner.Run("", {}, seconds, "", "") for name, seconds in took.items()}
+    made._waiting, made._jobs = made._expected(chapters.values()), 2
+    assert made._waiting == {"one": 30.0, "two": 265.0}
+    assert made._left() == ", about 2 min left"
+    made._waiting = {"one": 4.0}
+    assert made._left() == ", about 10 s left"
+    made._waiting = {}
+    assert made._left() == ""
 
 
 def test_what_changes_while_a_chapter_runs_is_told_and_not_kept(
