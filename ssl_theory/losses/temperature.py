@@ -118,9 +118,7 @@ def output_moments(outputs: Float[Tensor, "N A n_L"], *, sample: bool = False) -
     require_finite("outputs", require_outputs("outputs", outputs))
     n, a, _ = outputs.shape
     if sample and (n < 3 or a < 2):
-        raise ValueError(
-            f"outputs of a sample must hold at least 3 objects and 2 views of each, got {n} and {a}"
-        )
+        raise ValueError(f"outputs of a sample must hold at least 3 objects with 2 views, got {n} with {a}")
     values = outputs.detach().double()
     means = values.mean(1)
     inner, outer = (values - means.unsqueeze(1)).flatten(0, 1), means - means.mean(0)
