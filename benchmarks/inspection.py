@@ -14,11 +14,11 @@ from torch.func import functional_call, jvp, linearize, vjp
 from benchmarks.timing import rounded, seconds
 from ssl_theory.checks import relative_error
 from ssl_theory.inspection import CHEAP, inspect, named_loss
+from ssl_theory.inspection.series import EVERY
 from ssl_theory.losses import nt_xent
 from ssl_theory.operators import linearise
 
 VIEWS, SIDE, LAYER = 48, 32, "3"  # the second of three convolutions
-EVERY = 500  # steps between two inspections, as the callback has it
 WATCHED, BATCH = 16, 256  # objects that are inspected, and those of a step
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssl_theory.inspection.actions import Loss
 from ssl_theory.inspection.inspect import inspect
-from ssl_theory.inspection.series import CHEAP, scalars
+from ssl_theory.inspection.series import CHEAP, EVERY, scalars
 from ssl_theory.validation import require_integer
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class InspectionCallback(Callback):  # type: ignore[misc]
         views: Tensor,
         loss: Loss,
         *,
-        every: int = 500,
+        every: int = EVERY,
         part: Callable[[nn.Module], nn.Module] | None = None,
         **options: Any,
     ) -> None:

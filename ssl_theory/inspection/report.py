@@ -62,6 +62,13 @@ svg { width:100%; height:auto; display:block }
 .c { color:var(--c) }
 .filters { display:flex; flex-wrap:wrap; gap:.4rem; margin-top:.5rem }
 .filters svg { width:3.2rem; flex:none }
+@media (max-width:40rem) {
+  .told thead { display:none }
+  .told tr { display:grid; grid-template-columns:1fr auto; padding:.3rem 0;
+    border-bottom:1px solid var(--line) }
+  .told td { border:0; padding:.1rem 0 }
+  .told td:last-child { grid-column:1 / -1; color:var(--soft) }
+}
 """
 KINDS = (("between", "a"), ("within", "b"), ("exact", "c"))
 IMAGES = 8
@@ -112,7 +119,7 @@ def html(found: Inspection, title: str) -> str:
     parts = [
         f"<h1>{escape(title)}</h1><p class='soft'>{under}, BatchNorm in mode {setting['mode']}</p>{end}",
         f"<h2>What the numbers say</h2>{_list(found.advice, 'verdicts')}",
-        f"<h2>Outputs</h2>{_table(['', 'value', 'meaning'], rows, numbers={1})}",
+        f"<h2>Outputs</h2><div class='told'>{_table(['', 'value', 'meaning'], rows, numbers={1})}</div>",
         f"<h2>Layers</h2>{_layers(list(found.layers.values()))}",
     ]
     if found.refused:
@@ -174,16 +181,19 @@ def _figure(layer: LayerReport) -> str:
 
 
 def _spectra(layer: LayerReport) -> str:
-    """Return the leading eigenvalues as an SVG of three lines over eight decades."""
+    """Return the leading eigenvalues as an SVG of three lines, over two to eight decades."""
     lines = [(kind, colour, getattr(layer, kind)) for kind, colour in KINDS]
     values = {(kind, colour): pairs.values.tolist() for kind, colour, pairs in lines if pairs is not None}
     top = max((v[0] for v in values.values()), default=0.0)
     if not top > 0:
         return "<p class='soft'>All eigenvalues vanish.</p>"
     count = max(map(len, values.values()))
+    least = min(value for numbers in values.values() for value in numbers if value > 1e-8 * top)
+    decades = min(8, max(2, math.ceil(math.log10(top / least) / 2) * 2))
 
     def place(i: int, value: float) -> str:
-        return f"{40 + 270 * i / max(1, count - 1):.1f},{10 - 15 * math.log10(value / top):.1f}"
+        down = 120 / decades * math.log10(top / value)
+        return f"{40 + 270 * i / max(1, count - 1):.1f},{10 + down:.1f}"
 
     drawn = ""
     for (kind, colour), numbers in values.items():
@@ -194,7 +204,8 @@ def _spectra(layer: LayerReport) -> str:
             f"<polyline points='{' '.join(points)}' fill='none' stroke-width='1.4'/>{circles}</g>"
         )
     marks = "".join(
-        f"<text x='36' y='{13 + 15 * d}' text-anchor='end'>{top * 10.0**-d:.0e}</text>" for d in (0, 4, 8)
+        f"<text x='36' y='{13 + 120 * d // decades}' text-anchor='end'>{top * 10.0**-d:.0e}</text>"
+        for d in (0, decades // 2, decades)
     )
     label = f"Leading eigenvalues of the operators of {escape(layer.name, quote=True)}"
     axis = "<path d='M40 6V134H316' fill='none' stroke='currentColor' stroke-width='.6'/>"
@@ -252,7 +263,8 @@ def _list(lines: Sequence[str], kind: str) -> str:
 def _number(estimate: Estimate) -> str:
     if math.isnan(estimate.value):
         return "–"
-    error = "" if math.isnan(estimate.error) else f" ± {estimate.error:.1g}"
+    digits = ".0f" if 10 <= estimate.error < 1e4 else ".1g"
+    error = "" if math.isnan(estimate.error) else f" ± {estimate.error:{digits}}"
     return f"{estimate.value:.3g}{error}"
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from ssl_theory.inspection.inspect import Inspection
 
-__all__ = ["CHEAP", "scalars"]
+__all__ = ["CHEAP", "EVERY", "scalars"]
 
 CHEAP = {"directions": 3, "probes": 8, "nulls": 2, "splits": 2}
 """Arguments of `inspect` for measuring again and again: less precise, several times as fast."""
+
+EVERY = 2000
+"""Steps of training between two inspections that cost less than a twentieth of them; see `make bench`."""
 
 
 def scalars(found: Inspection) -> dict[str, float]:
