@@ -200,7 +200,8 @@ def test_cells_are_told_and_a_link_keeps_leading_where_it_leads(tmp_path: Path):
         threads=1,
         progress=lambda cell, of, spent: told.append((cell, of)),
     )
-    assert told == [(2, 4), (2, 4), (3, 4), (4, 4)]  # the parameters, and those that replace them
+    # the parameters, and those that replace them; the last is the end
+    assert told == [(2, 4), (2, 4), (3, 4), (4, 4), (5, 4)]
     assert output.is_symlink()
     assert notebooks.read(tmp_path / "target.ipynb")["cells"]
     assert {path.name for path in tmp_path.iterdir()} == {"one.ipynb", "link.ipynb", "target.ipynb"}
