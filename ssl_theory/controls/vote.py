@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +25,14 @@ class Vote:
 
     Attributes:
         state: Of one network (S = 1), with at most six nodes.
+        names: Numbers of the nodes; from 0 on if empty.
 
     Raises:
         ValueError: If the state holds another number of networks, or more nodes.
     """
 
     state: LevelState
+    names: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -67,7 +70,7 @@ class Vote:
             "cosines": padded(cosines), "against": int((cosines < 0).sum()),
             "size": float(np.linalg.norm(gap)), "worst": float(cosines.min()),
         }  # fmt: skip
-        return Scene(_panels(all_nodes), values, height=240)
+        return Scene(_panels(self.names or range(all_nodes)), values, height=240)
 
     def shares(self, outputs: int, nodes: int, law: str, time: float) -> Tensor:
         """Return the shares g_μ of the first nodes to the first outputs, shape (nodes, outputs)."""
@@ -92,8 +95,8 @@ def _only(state: LevelState, node: int) -> LevelState:
     )  # fmt: skip
 
 
-def _panels(nodes: int) -> list[Panel]:
-    colours = COLOURS[:nodes]
+def _panels(names: Sequence[int]) -> list[Panel]:
+    nodes, colours = len(names), COLOURS[: len(names)]
     arrows = [
         Arrows("@tail_x", "@tail_y", "@share_x", "@share_y", colours),
         Arrows("@from_x", "@from_y", "@gap_x", "@gap_y", "ink", 3.0, "their sum, the gap $g$"),
@@ -103,6 +106,6 @@ def _panels(nodes: int) -> list[Panel]:
     return [
         Panel(arrows, "first output", "second output", "the shares, head to tail", limits, limits, equal=True,
               xticks=(), yticks=()),
-        Panel(bars, "node", "cosine of share and gap", "against the sum: {against:d}", (-0.6, nodes - 0.4),
-              limits, xticks=range(nodes)),
+        Panel(bars, "node", "cosine of share and gap", "{against:d} against the sum", (-0.6, nodes - 0.4),
+              limits, xticks=[(k, str(name)) for k, name in enumerate(names)]),
     ]  # fmt: skip
