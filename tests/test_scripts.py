@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -53,12 +54,13 @@ def test_a_chapter_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "book" / "practice").mkdir(parents=True)
     shutil.copy(ROOT / "book" / "_toc.yml", tmp_path / "book" / "_toc.yml")
     run("chapter", tmp_path)
+    here = os.environ | {"PYTHONPATH": str(tmp_path)}  # not the library that is installed
     command = (
         "from ssl_theory.publishing.cli import main; sys.exit(main(['run', 'mine', '-o', 'mine.ipynb']))"
     )
     code = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{command}"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=tmp_path, env=here, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "M1.shift" in (tmp_path / "mine.ipynb").read_text(encoding="utf-8")
