@@ -154,7 +154,7 @@ def test_names_tell_settings_apart_but_not_numbers_of_seeds() -> None:
         ({"loss": None}, ValueError, "loss must be one of infonce, .*, got None"),
         ({"temperature": True}, TypeError, "temperature must be a real number, got True"),
         ({"strength": float("nan")}, ValueError, "strength must be finite"),
-        ({"loss": "nce"}, ValueError, "loss must be one of infonce, simple, triplet, covariance, cov"),
+        ({"loss": "nce"}, ValueError, "loss must be one of infonce, simple, triplet, covariance, infonce-p"),
         ({"data": "svhn"}, ValueError, "data must be one of digits, .*cifar10, stl10, got 'svhn'"),
         ({"encoder": "vit"}, ValueError, "encoder must be one of conv, resnet18, got 'vit'"),
         ({"schedule": "step"}, ValueError, "schedule must be one of constant, cosine"),
