@@ -176,3 +176,13 @@ def test_pointing_at_a_link_shows_the_statement_or_the_term(page: Page, base: st
     assert len(box.inner_text()) > 20
     page.locator("h1").hover()
     box.wait_for(state="hidden")
+
+
+def test_search_puts_the_own_chapter_first_and_shows_prose(page: Page, base: str):
+    page.goto(base + "search.html?q=covariance+operator+simple")
+    page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
+    first = page.locator("#search-results li").first
+    assert CHAPTERS["simple"].title in first.inner_text()
+    page.wait_for_function("document.querySelectorAll('#search-results .context').length > 3")
+    shown = page.locator("#search-results .context").all_inner_texts()
+    assert not [words for words in shown if "import " in words]

@@ -123,3 +123,20 @@ addEventListener("DOMContentLoaded", () => {
   addEventListener("focusin", want);
   addEventListener("keydown", (event) => event.key === "Escape" && (box.hidden = true));
 });
+
+// Search shows prose, not code, and puts first the page that has all words in its title; the reference comes last.
+addEventListener("DOMContentLoaded", () => {
+  if (typeof Search === "undefined" || typeof Scorer === "undefined") return;
+  const words = (new URLSearchParams(location.search).get("q") || "").toLowerCase().match(/[\p{L}\d]{3,}/gu) || [];
+  const text = Search.htmlToText;
+  Search.htmlToText = (page, anchor) => {
+    const shown = new DOMParser().parseFromString(page, "text/html");
+    for (const e of shown.querySelectorAll("details.hide, .chapter-facts, .relation, p.check")) e.remove();
+    return text(shown.documentElement.outerHTML, anchor);
+  };
+  Scorer.score = ([page, title, , , score]) => {
+    const own = title.split(" > ")[0].toLowerCase();
+    const hit = words.length && words.every((word) => own.includes(word));
+    return score + (hit ? 30 : 0) - (page.startsWith("api/") ? 20 : 0);
+  };
+});

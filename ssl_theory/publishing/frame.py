@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ssl_theory.publishing import notebooks, parameters
@@ -17,6 +17,7 @@ from ssl_theory.theorems import Theorem, theorems
 
 # Seconds that reading takes: a word, a formula in a line, a formula of its own.
 WORD, INLINE, DISPLAY = 0.25, 1.5, 15.0
+MOST = 3500  # words of prose in a chapter
 STEP = 5  # minutes to which the sum is rounded
 
 STATEMENT = re.compile(
@@ -70,6 +71,12 @@ def length(notebook: dict[str, Any]) -> tuple[int, int, int]:
     prose, displayed = re.subn(r"\$\$.*?\$\$", " ", prose, flags=re.S)
     prose, inline = re.subn(r"\$[^$]+\$", " ", prose)
     return len(re.findall(r"[^\W\d_][\w'’-]*", prose)), inline, displayed
+
+
+def too_long(chapters: Iterable[Chapter]) -> dict[str, int]:
+    """Return the words of each chapter that has more of them than a chapter should, by name."""
+    words = {chapter.name: length(notebooks.read(chapter.path))[0] for chapter in chapters}
+    return {name: count for name, count in words.items() if count > MOST}
 
 
 def _related(

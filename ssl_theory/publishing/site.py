@@ -14,6 +14,7 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ssl_theory import __version__
 from ssl_theory.publishing import api, frame, ledger, maps, notebooks, plain, status
 from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
 from ssl_theory.publishing.errors import BuildError
@@ -71,7 +72,7 @@ def render(
         return html / "index.html"
     _sync(build / "book", sources)
     _sync(build / "web", web_files(book))
-    write_whole(build / "_config.yml", config)
+    write_whole(build / "_config.yml", stamped(config, stamp["content"]))
     for left in build.glob("draft*"):  # by a build that was killed
         shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(dir=build, prefix="draft-", ignore_cleanup_errors=True) as draft:
@@ -84,6 +85,11 @@ def render(
         _sync(html, {path.relative_to(made): path.read_bytes() for path in made.rglob("*") if path.is_file()})
     write_whole(stamp_file, json.dumps(stamp | {"html": _hash_of(html)}))
     return html / "index.html"
+
+
+def stamped(config: str, content: str) -> str:
+    """Return _config.yml with the version and a short hash of the content in the foot of each page."""
+    return config.replace("<!-- stamp -->", f" Version {__version__}, content {content[:10]}.")
 
 
 def _offer_plain(folder: Path, book: Book, executed: Mapping[Chapter, Path]) -> None:

@@ -13,7 +13,7 @@ from ssl_theory.publishing.commands import _parser
 from ssl_theory.publishing.parameters import parse
 from ssl_theory.publishing.repository import Repository
 from ssl_theory.theorems import theorems
-from tests.publishing.books import PARAMETERS, code, text
+from tests.publishing.books import PARAMETERS, code, text, write_chapter
 
 BOOK = find_book(Path(__file__))
 CHAPTERS = BOOK.chapters()
@@ -114,3 +114,13 @@ def test_reading_takes_longer_with_words_and_formulas() -> None:
     assert minutes(text("$x$ " * 400)) == 10
     assert minutes(text("$$x$$\n" * 80)) == 20
     assert minutes(code("x = 1\n" * 4000)) == frame.STEP, "which is folded"
+
+
+def test_chapters_with_too_many_words_are_named(tmp_path: Path) -> None:
+    short, long = (
+        write_chapter(tmp_path, name, ["x = 'code has no words of prose'"]) for name in ("one", "two")
+    )
+    notebook = notebooks.read(long.path)
+    notebook["cells"].append(text("word " * frame.MOST + "$x$ $$y$$"))
+    long.path.write_text(notebooks.canonical(notebook), encoding="utf-8")
+    assert frame.too_long([short, long]) == {"two": frame.MOST + 3}, "the title counts"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ssl_theory.checks import MIME
+from ssl_theory import __version__
 from ssl_theory.publishing import site
 from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.repository import placed
-from tests.publishing.books import write_book
+from tests.publishing.books import checked, write_book
 
 CONFIG = "title: A book\nrepository:\n  url: https://example.org/old\n  branch: main\n"
 
@@ -26,13 +26,11 @@ def test_pages_are_assembled_without_sources_of_chapters(tmp_path: Path) -> None
     (book.folder / "assets" / "book.css").write_text("p {}", encoding="utf-8")
     (book.folder / "ledger.md").write_text("# L\n\n<!-- ledger -->\n", encoding="utf-8")
     ran = tmp_path / "ran.ipynb"
-    shown = {"output_type": "display_data", "data": {MIME: {}, "text/plain": "checked"}}
-    ran.write_text(
-        json.dumps({"cells": [{"cell_type": "code", "metadata": {}, "outputs": [shown]}]}), encoding="utf-8"
-    )
+    ran.write_text(json.dumps({"cells": [checked("T3.psd")]}), encoding="utf-8")
     files = site.assemble(book, {book.chapters()["one"]: ran}, [])
     (cell,) = json.loads(files[Path("part/one.ipynb")])["cells"]
-    assert cell["outputs"][0]["data"] == {"text/plain": "checked"}
+    assert cell["outputs"][0]["data"].keys() == {"text/html"}
+    assert "T3.psd" in cell["outputs"][0]["data"]["text/html"]
     assert b"**0 checks**" in files[Path("ledger.md")]
     assert set(map(str, files)) == {
         "_toc.yml",
@@ -261,3 +259,11 @@ def test_a_traceback_in_an_executed_chapter_is_named(tmp_path: Path) -> None:
     book = find_book(tmp_path / "book")
     with pytest.raises(BuildError, match="tracebacks in the outputs of one"):
         site.render(book, {chapter: tmp_path / "error.ipynb"}, [], tmp_path / "build")
+
+
+def test_pages_carry_version_and_content() -> None:
+    config = site.configuration(find_book(Path(__file__)))
+    assert f"CC BY 4.0. Version {__version__}, content 0123456789.</p>" in site.stamped(
+        config, "0123456789abcdef"
+    )
+    assert site.stamped("title: A book\n", "0123456789abcdef") == "title: A book\n"
