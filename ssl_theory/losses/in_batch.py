@@ -24,9 +24,9 @@ def nt_xent(
     On unit vectors r = 1 − cosine, so the loss of an anchor is `InfoNCE` of its distances; both views of each
     object serve as anchor, and the negatives are both views of the other objects. An anchor's loss is
     log(1 + Σ_k e^{(r_+ − r_-k)/τ}), so that it and its gradient keep their digits where the positive wins by
-    far. One matrix of 2B rows and columns is formed, for loss and gradient together;
-    that is counted on the CPU, where a test does so, and has not been measured on a GPU in this form. Derivatives of every
-    order and mode exist, also under `torch.func`; those beyond the first gradient form further matrices.
+    far. One matrix of 2B rows and columns is formed, for loss and gradient together; that is counted on the
+    CPU, and has not been measured on a GPU in this form. Derivatives of every order and mode exist, also
+    under `torch.func`; those beyond the first gradient form further matrices.
     Source: Chen et al., arXiv:2002.05709.
 
     Args:
