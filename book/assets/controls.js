@@ -300,18 +300,20 @@
     return label.length ? [...lines, line] : [];
   };
   const topOf = (panel, width, family) =>
-    (panel.title.length ? LINE * linesOf(panel.title, width, family).length + 6 : 0) + rowsOf(panel, width, family).length * GAP + (panel.axes && panel.y.length ? GAP + 2 : 6);
+    (panel.title.length ? LINE * linesOf(panel.title, width, family).length + 6 : 0) + rowsOf(panel, width, family).length * GAP + (panel.axes && panel.y.length ? GAP + 6 : 6);
+
+  const belowOf = (panel) => (panel.axes ? 22 + (panel.x.length ? LINE : 0) : 6) + (barOf(panel) ? 34 : 0);
+  const spanOf = (limits) => Math.abs(limits[1] - limits[0]);
 
   const drawPanel = (svg, panel, number, width, height, top, family, act) => {
-    const bar = barOf(panel);
-    const below = (panel.axes ? 22 + (panel.x.length ? LINE : 0) : 6) + (bar ? 34 : 0);
+    const bar = barOf(panel), below = belowOf(panel);
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const box = { left: 6, right: width - 8, top, bottom: height - below };
     const ticksY = panel.axes ? ticksOf(panel.ylim, panel.ylog, panel.yticks, (box.bottom - box.top) / 42) : [];
     if (panel.axes) box.left = 12 + Math.max(14, ...ticksY.map(([, label]) => length(label, 12, family)));
     if (panel.equal) {
-      const unit = Math.min((box.right - box.left) / Math.abs(panel.xlim[1] - panel.xlim[0]), (box.bottom - box.top) / Math.abs(panel.ylim[1] - panel.ylim[0]));
-      const [w, h] = [unit * Math.abs(panel.xlim[1] - panel.xlim[0]), unit * Math.abs(panel.ylim[1] - panel.ylim[0])];
+      const unit = Math.min((box.right - box.left) / spanOf(panel.xlim), (box.bottom - box.top) / spanOf(panel.ylim));
+      const [w, h] = [unit * spanOf(panel.xlim), unit * spanOf(panel.ylim)];
       box.left += (box.right - box.left - w) / 2;
       Object.assign(box, { right: box.left + w, bottom: box.top + h });
     }
@@ -328,7 +330,7 @@
       line += GAP;
     }
     if (panel.axes) {
-      if (panel.y.length) write(svg, panel.y, 2, top - 8);
+      if (panel.y.length) write(svg, panel.y, 2, top - 11);
       const frame = make(svg, "g");
       for (const [value, label] of ticksY) {
         const y = Y(value);
@@ -372,7 +374,8 @@
     const tops = scene.panels.map((panel, i) => topOf(panel, widths[i], family)), highest = Math.max(...tops);
     const drawn = scene.panels.map((panel, i) => {
       const top = stacked ? tops[i] : highest;
-      const wanted = panel.equal ? Math.min(scene.height, 1.05 * widths[i]) : scene.height;
+      const square = (widths[i] * spanOf(panel.ylim)) / spanOf(panel.xlim) + belowOf(panel);
+      const wanted = panel.equal ? Math.min(scene.height, square) : scene.height;
       const height = Math.round(wanted + top);
       const svg = document.createElementNS(SVG, "svg");
       svg.setAttribute("width", widths[i]);
