@@ -16,7 +16,7 @@ from tests.test_site import SITE, browser, unavailable
 __all__ = ["browser"]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-SHOWN = "[...document.querySelectorAll('tr[data-status]')].filter((e) => e.getClientRects().length).length"
+SHOWN = "[...document.querySelectorAll('tr[data-status]')].filter((e) => e.checkVisibility()).length"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,7 +82,7 @@ def test_the_ledger_is_filtered_by_keyboard(context: BrowserContext):
     assert page.evaluate(SHOWN) == 0
     assert page.locator("details.ledger-part:visible").count() == len(chapters)
     page.goto((SITE / "ledger.html").as_uri() + "#check-t3-psd")
-    page.wait_for_function("document.getElementById('check-t3-psd').getClientRects().length")
+    page.wait_for_function("document.getElementById('check-t3-psd').checkVisibility()")
     assert not problems
 
 
