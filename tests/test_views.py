@@ -111,7 +111,9 @@ def test_bad_values() -> None:
             function([[[1.0]]])  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"values must have 3 dimensions \(N objects, A"):
             function(torch.ones(2, 3))
-        with pytest.raises(ValueError, match=r"values must have no dimension of size 0, got shape \(0, 2, 3\)"):
+        with pytest.raises(
+            ValueError, match=r"values must have no dimension of size 0, got shape \(0, 2, 3\)"
+        ):
             function(torch.ones(0, 2, 3))
     with pytest.raises(TypeError, match="generator must be a torch.Generator, got NoneType"):
         gaussian_views(torch.ones(1, 3), 2, generator=None)  # type: ignore[arg-type]
