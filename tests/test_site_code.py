@@ -99,7 +99,7 @@ def test_on_paper_code_is_shown_if_the_switch_is_on_and_not_at_all_otherwise(pag
 
 BOXES = """(labels) => labels.map((label) => {
   const box = document.getElementById(label);
-  const links = [...box.querySelectorAll(".relation a")].map((link) => link.textContent);
+  const links = [...box.querySelectorAll(".relation p:last-child a")].map((link) => link.textContent);
   return [box.querySelector(".admonition-title").textContent, links.slice(0, 4).join(" ")];
 })"""
 SAID = """() => [...document.querySelectorAll("main a[href*='#']")]
