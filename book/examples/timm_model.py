@@ -6,10 +6,10 @@ import torch
 from ssl_theory.inspection import inspect, named_loss, write_report
 
 model = timm.create_model("resnet10t", pretrained=False, num_classes=0)
-images = torch.randn(6, 1, 3, 32, 32)  # yours: (objects, 1, channels, height, width)
-views = images + 0.5 * torch.randn(6, 2, 3, 32, 32)  # yours: two views of each
-layers = ["conv1.0", "layer4.0.conv2"]  # None for all
+images = torch.randn(4, 1, 3, 32, 32)  # yours: (objects, 1, channels, height, width)
+views = images + 0.5 * torch.randn(4, 2, 3, 32, 32)  # yours: two views of each
+layers = ["layer3.0.conv1", "layer4.0.conv2"]  # None for all
 loss = named_loss("nt-xent", temperature=0.2)
-found = inspect(model, views, loss=loss, layers=layers, directions=4, temperature=0.2)
+found = inspect(model, views, loss=loss, layers=layers, directions=2, temperature=0.2)
 print(found)
 write_report(found, "report")
