@@ -452,7 +452,7 @@
     show();
     box.sslControl = { data, sceneNow, position };
   };
-  const start = () => document.querySelectorAll(".ssl-control:not(.ssl-flipbook)").forEach(setUp);
+  const start = () => document.querySelectorAll(".ssl-control").forEach(setUp);
   window.sslScenes = { format, fill, put, pick };
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", start);
   else start();

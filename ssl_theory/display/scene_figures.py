@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable, Mapping
+from html import escape
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,13 +15,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from PIL import Image
 
 from ssl_theory.display.figures import BLUE, GREEN, GREY, INK, ORANGE, PAPER, PURPLE, SKY, VERMILION
 from ssl_theory.display.scenes import Scene, around, extents
 
-__all__ = ["draw_scene"]
+__all__ = ["draw_scene", "still"]
 
-WIDTH, CSS_DPI = 7.0, 96  # inches; pixels in an inch
+WIDTH = 7.0  # inches
+PNG_DPI, CSS_DPI = 144, 96
 
 _COLOURS = {
     "blue": BLUE, "vermilion": VERMILION, "green": GREEN, "purple": PURPLE, "orange": ORANGE, "sky": SKY,
@@ -43,6 +48,18 @@ def draw_scene(scene: Scene) -> Figure:
     for ax, panel in zip(grid[0], data["panels"], strict=True):
         _draw_panel(ax, panel)
     return figure
+
+
+def still(scene: Scene, alt: str) -> str:
+    """Return a scene as an <img> that carries its own data, a PNG with a palette."""
+    figure = draw_scene(scene)
+    png, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=PNG_DPI)
+    width, height = (round(CSS_DPI * inches) for inches in figure.get_size_inches())
+    plt.close(figure)
+    Image.open(png).convert("RGB").quantize(128).save(small, format="png", optimize=True)
+    data = base64.b64encode(small.getvalue()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}" width="{width}" height="{height}">'
 
 
 def _draw_panel(ax: Axes, panel: Data) -> None:

@@ -20,15 +20,12 @@ from html import escape
 from typing import Any
 
 import ipywidgets
-import matplotlib.pyplot as plt
 from IPython.display import HTML, display
-from matplotlib.figure import Figure
 
-from ssl_theory.display.flipbook import flipbook, image
 from ssl_theory.display.inputs import Format, Input, Toggles, as_html, as_widgets, inputs_of
 from ssl_theory.display.labels import fill, runs
 from ssl_theory.display.packing import pack, rounded
-from ssl_theory.display.scene_figures import draw_scene
+from ssl_theory.display.scene_figures import still
 from ssl_theory.display.scenes import Scene, around, extents, plain
 
 STATIC_VARIABLE = "SSL_THEORY_STATIC"
@@ -41,7 +38,7 @@ _TEXTS = ("x", "y", "title", "label", "text")
 
 
 def control(
-    draw: Callable[..., Scene | Figure],
+    draw: Callable[..., Scene],
     *,
     caption: str,
     alt: str | Callable[..., str],
@@ -55,8 +52,7 @@ def control(
     """Display inputs over the arguments of a drawing function, live or for the built book.
 
     Args:
-        draw: Called with one value for each axis; returns a scene. While chapters are converted it may return
-            a new matplotlib figure, always of one size.
+        draw: Called with one value for each axis; returns a scene.
         caption: What the control shows and what to look for; mathematics between dollar signs.
         alt: Alternative text of a picture: a text with the axes' values and those of the scene in braces,
             such as "spectrum at temperature {tau:.2f}", or a function of the axes.
@@ -71,8 +67,8 @@ def control(
             sequences, or up to four of any kind with `compute`.
 
     Raises:
-        TypeError: If `draw` is not callable or returns something that is neither a scene nor a figure, if an
-            axis is not a sequence, or if `alt` is a function while the page computes.
+        TypeError: If `draw` is not callable or returns something that is no scene, if an axis is not a
+            sequence, or if `alt` is a function while the page computes.
         ValueError: If there are too few or too many axes, an axis is empty, `labels`, `formats` or `start`
             name an unknown axis, `caption` or `alt` is empty or asks for something unknown, if there are more
             positions or data than a static page should carry, or if a scene that the page computes has no
@@ -90,16 +86,10 @@ def control(
     _describe(alt, _first(inputs), first)
     _require_places(first, inputs)
     if os.environ.get(STATIC_VARIABLE) != "1":
-        plt.close("all")
         _show(_live(draw, inputs, alt, caption))
-    elif isinstance(first, Figure):
-        plt.close(first)
-        _show(
-            flipbook(lambda hidden, /, **at: _picture(draw, alt, at, hidden), inputs, _mathematics(caption))
-        )
     else:
         packed = _computed(first, alt, compute, data) if compute else _drawn(draw, inputs, alt)
-        _show(_page(packed, inputs, _image(first, _describe(alt, _first(inputs), first)), caption))
+        _show(_page(packed, inputs, still(first, _describe(alt, _first(inputs), first)), caption))
 
 
 def _show(shown: ipywidgets.Widget | str) -> None:
@@ -120,7 +110,7 @@ def _require_axes(axes: Mapping[str, Any], compute: str) -> None:
         raise ValueError(f"toggles need a control that the page computes, got {switches}")
 
 
-def _require_places(drawn: Scene | Figure, inputs: Sequence[Input]) -> None:
+def _require_places(drawn: Scene, inputs: Sequence[Input]) -> None:
     """Require what can be dragged or clicked to fit the inputs that it moves."""
     counts = {one.name: len(one.values) for one in inputs}
     for mark in _marks(drawn):
@@ -130,9 +120,8 @@ def _require_places(drawn: Scene | Figure, inputs: Sequence[Input]) -> None:
                 raise ValueError(f"{kind} must have a place for each of {counts}, got {got}")
 
 
-def _marks(drawn: Scene | Figure) -> list[dict[str, Any]]:
-    panels = drawn.data()["panels"] if isinstance(drawn, Scene) else []
-    return [mark for panel in panels for mark in panel["marks"]]
+def _marks(drawn: Scene) -> list[dict[str, Any]]:
+    return [mark for panel in drawn.data()["panels"] for mark in panel["marks"]]
 
 
 def _moved(mark: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
@@ -144,11 +133,10 @@ def _moved(mark: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
 
 def _describe(alt: str | Callable[..., str], point: Mapping[str, Any], drawn: object) -> str:
     """Return the alternative text of a picture."""
-    if not isinstance(drawn, (Scene, Figure)):
-        raise TypeError(f"draw must return a Scene or a matplotlib Figure, got {type(drawn).__name__}")
-    values = drawn.values if isinstance(drawn, Scene) else {}
+    if not isinstance(drawn, Scene):
+        raise TypeError(f"draw must return a Scene, got {type(drawn).__name__}")
     try:
-        text = fill(alt, {**point, **values}) if isinstance(alt, str) else alt(**point)
+        text = fill(alt, {**point, **drawn.values}) if isinstance(alt, str) else alt(**point)
     except ValueError as error:
         raise ValueError(f"alt: {error}") from error
     if not text.strip():
@@ -156,24 +144,8 @@ def _describe(alt: str | Callable[..., str], point: Mapping[str, Any], drawn: ob
     return text
 
 
-def _picture(
-    draw: Callable[..., Scene | Figure], alt: str | Callable[..., str], point: Mapping[str, Any], hidden: bool
-) -> str:
-    """Return the picture of one position as an <img>."""
-    drawn = draw(**point)
-    return _image(drawn, _describe(alt, point, drawn), hidden)
-
-
-def _image(drawn: Scene | Figure, text: str, hidden: bool = False) -> str:
-    figure = draw_scene(drawn) if isinstance(drawn, Scene) else drawn
-    try:
-        return image(figure, text, hidden)
-    finally:
-        plt.close(figure)
-
-
 def _drawn(
-    draw: Callable[..., Scene | Figure], inputs: Sequence[Input], alt: str | Callable[..., str]
+    draw: Callable[..., Scene], inputs: Sequence[Input], alt: str | Callable[..., str]
 ) -> dict[str, Any]:
     """Return the scenes of all positions as data, in the order of itertools.product."""
     count = math.prod(len(one.values) for one in inputs)
@@ -183,10 +155,8 @@ def _drawn(
     for values in itertools.product(*(one.values for one in inputs)):
         point = {one.name: value for one, value in zip(inputs, values, strict=True)}
         scene = draw(**point)
-        if not isinstance(scene, Scene):
-            raise TypeError(f"draw must return a Scene at every position, got {type(scene).__name__}")
-        scenes.append(scene.data())
         texts.append(_describe(alt, point, scene))
+        scenes.append(scene.data())
     _share_limits(scenes)
     return pack(
         [{**_typeset(rounded(scene)), "alt": text} for scene, text in zip(scenes, texts, strict=True)]
@@ -256,8 +226,14 @@ def _mathematics(text: str) -> str:
 
 
 def _live(
-    draw: Callable[..., Scene | Figure], inputs: Sequence[Input], alt: str | Callable[..., str], caption: str
+    draw: Callable[..., Scene], inputs: Sequence[Input], alt: str | Callable[..., str], caption: str
 ) -> ipywidgets.Widget:
     """Return the control as ipywidgets: the picture is drawn again when an input is let go."""
-    rows, shown = as_widgets(inputs, lambda **point: _show(_picture(draw, alt, point, False)))
+    rows, shown = as_widgets(inputs, lambda **point: _show(_picture(draw, alt, point)))
     return ipywidgets.VBox([*rows, shown, ipywidgets.HTMLMath(escape(caption))])
+
+
+def _picture(draw: Callable[..., Scene], alt: str | Callable[..., str], point: Mapping[str, Any]) -> str:
+    """Return the picture of one position as an <img>."""
+    scene = draw(**point)
+    return still(scene, _describe(alt, point, scene))
