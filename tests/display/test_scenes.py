@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from collections.abc import Iterator
 
 import matplotlib as mpl
@@ -12,10 +15,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ssl_theory.display.labels import fill, formatted, runs
 from ssl_theory.display.packing import pack, rounded, unpack
-from ssl_theory.display.scene_figures import draw_scene
+from ssl_theory.display.scene_figures import draw_scene, still
 from ssl_theory.display.scenes import (
     Area,
     Arrows,
@@ -197,6 +201,19 @@ def test_packed_scenes_come_back_as_they_were(scenes):
     packed = json.loads(json.dumps(pack([{"part": part} for part in scenes])))
     packed["at"] = packed["at"] or [[]] * len(scenes)
     assert [unpack(packed, k) for k in range(len(scenes))] == [{"part": part} for part in scenes]
+
+
+def test_a_still_is_a_small_png_that_states_its_size():
+    shown = still(scene(Line([0, 1], [0, 1])), 'a "line" <b>')
+    found = re.fullmatch(
+        r'<img src="data:image/png;base64,(.+)" alt="a &quot;line&quot; &lt;b&gt;"'
+        r' width="(\d+)" height="(\d+)">',
+        shown,
+    )
+    assert found is not None
+    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as image:
+        assert (image.format, image.mode) == ("PNG", "P")
+        assert image.width == pytest.approx(1.5 * int(found[2]), abs=2)
 
 
 def test_numbers_are_stored_as_exactly_as_a_picture_needs():
