@@ -129,7 +129,7 @@ def assemble(
     files = {
         path.relative_to(book.folder): path.read_bytes()
         for path in _tree(book.folder)
-        if path.suffix not in (".ipynb", ".py")
+        if path.suffix != ".ipynb"
     }
     for chapter, path in executed.items():
         shown = frame.framed(notebooks.read(path), chapter, entries, home)
