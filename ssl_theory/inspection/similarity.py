@@ -43,7 +43,7 @@ def linear_cka(first: Float[Tensor, "N n"], second: Float[Tensor, "N m"]) -> flo
             fewer than four objects, or a feature is not finite.
 
     Example:
-        >>> x = torch.eye(6, 2)
+        >>> x = torch.arange(12.0).reshape(6, 2) ** 2
         >>> round(linear_cka(x, 3 * x.flip(1) + 1), 6)
         1.0
     """

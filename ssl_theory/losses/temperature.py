@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from scipy.optimize import brentq
@@ -65,7 +65,8 @@ def own_temperature(r_pos: Float[Tensor, " B"], r_neg: Float[Tensor, "B H"]) -> 
     return size * math.exp(float(brentq(growth, low, high, xtol=1e-14, rtol=1e-14)))
 
 
-class OutputMoments(NamedTuple):
+@dataclass(frozen=True)
+class OutputMoments:
     """What the variances of the outputs say about how weak an augmentation is.
 
     Attributes:
