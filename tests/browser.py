@@ -173,10 +173,10 @@ def visit(context: BrowserContext, base: str, name: str) -> Visit:
         page.emulate_media(color_scheme=scheme)
         _measure(page, scheme, found)
     page.set_viewport_size(PHONE)
+    page.wait_for_timeout(400)  # theme and controls look anew at their width a moment after a change of size
     found.overflow = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
-    page.wait_for_timeout(400)  # the theme looks anew at what overflows a moment after a change of size
     found.stuck = page.evaluate(_STUCK)
     found.cut += page.evaluate(_CUT)
     page.set_viewport_size(DESK)

@@ -174,7 +174,7 @@ def test_pointing_at_a_link_shows_the_statement_or_the_term(page: Page, base: st
     page.locator("main a.term-link").first.focus()
     box.wait_for(state="visible")
     assert len(box.inner_text()) > 20
-    page.locator("h1").hover()
+    page.locator("section > h1").hover()
     box.wait_for(state="hidden")
 
 

@@ -125,7 +125,8 @@ addEventListener("DOMContentLoaded", () => {
 });
 
 // Search shows prose, not code, and puts first the page that has all words in its title; the reference comes last.
-addEventListener("DOMContentLoaded", () => {
+// On the document, whose listeners come before the window's: the search itself starts with the next of them.
+document.addEventListener("DOMContentLoaded", () => {
   if (typeof Search === "undefined" || typeof Scorer === "undefined") return;
   const words = (new URLSearchParams(location.search).get("q") || "").toLowerCase().match(/[\p{L}\d]{3,}/gu) || [];
   const text = Search.htmlToText;
