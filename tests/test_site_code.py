@@ -35,11 +35,15 @@ def base() -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, base: str) -> Iterator[Page]:
+def blank(browser: Browser) -> Iterator[Page]:
     with browser.new_context(viewport=DESK) as context:
-        found = context.new_page()
-        found.goto(base + FIRST)
-        yield found
+        yield context.new_page()
+
+
+@pytest.fixture
+def page(blank: Page, base: str) -> Page:
+    blank.goto(base + FIRST)
+    return blank
 
 
 def test_all_code_is_folded_behind_what_it_does(page: Page):
@@ -107,7 +111,8 @@ SAID = """() => [...document.querySelectorAll("main a[href*='#']")]
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_names_its_theorems_leads_on_and_cuts_no_code_off(page: Page, base: str, name: str):
+def test_a_chapter_names_its_theorems_leads_on_and_cuts_no_code_off(blank: Page, base: str, name: str):
+    page = blank
     page.goto(base + f"{CHAPTERS[name].place}.html")
     own = [theorem for theorem in theorems().values() if theorem.chapter == name]
     boxes = page.evaluate(BOXES, [theorem.label for theorem in own])
@@ -178,7 +183,8 @@ def test_pointing_at_a_link_shows_the_statement_or_the_term(page: Page, base: st
     box.wait_for(state="hidden")
 
 
-def test_search_puts_the_own_chapter_first_and_shows_prose(page: Page, base: str):
+def test_search_puts_the_own_chapter_first_and_shows_prose(blank: Page, base: str):
+    page = blank
     page.goto(base + "search.html?q=covariance+operator+simple")
     page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
     first = page.locator("#search-results li").first
