@@ -113,6 +113,7 @@ SAID = """() => [...document.querySelectorAll("main a[href*='#']")]
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_names_its_theorems_leads_on_and_cuts_no_code_off(blank: Page, base: str, name: str):
     page = blank
+    page.route("**/mathjax/**", lambda route: route.abort())  # formulas take seconds, and are not looked at
     page.goto(base + f"{CHAPTERS[name].place}.html")
     own = [theorem for theorem in theorems().values() if theorem.chapter == name]
     boxes = page.evaluate(BOXES, [theorem.label for theorem in own])
