@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.experiments.image_operators import LAYERS, Trajectory, follow
+from ssl_theory.experiments.image_operators import LAYERS, Trajectory, every_seed, follow
 from ssl_theory.experiments.images import ImageExperiment, ImageRun
 from ssl_theory.experiments.images.losses import PLAIN, one_at_a_time
 from ssl_theory.experiments.images.settings import ADDED
 from ssl_theory.experiments.images.tables import made_on
-from ssl_theory.experiments.store import Setting
 from ssl_theory.experiments.sweep import Report, sweep
 from ssl_theory.inspection import split_agreement
 from ssl_theory.losses import InfoNCE, SimpleContrastive, two_view_covariance_loss
@@ -190,11 +188,7 @@ def explained_table(
         ValueError: As for `explained` and `sweep`.
         OSError: As for `sweep`.
     """
-    settings = [
-        Setting(f"{e.loss}, seed {seed}", e.labels | {"seed": seed}, partial(_moments, e, seed, device))
-        for e in (replace(e, measure_every=1) for e in experiments)
-        for seed in range(e.seed, e.seed + e.seeds)
-    ]
+    settings = every_seed((replace(e, measure_every=1) for e in experiments), _moments, device)
     path = None if folder is None else Path(folder) / "explained.csv"
     return sweep(settings, path, executor=executor, added=ADDED, report=report)
 

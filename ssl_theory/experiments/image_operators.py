@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -351,13 +351,22 @@ def operator_table(
         ValueError: As for `ImageRun.on` and `sweep`.
         OSError: As for `sweep`.
     """
-    settings = [
-        Setting(f"{e.loss}, seed {seed}", e.labels | {"seed": seed}, partial(_three_moments, e, seed, device))
+    path = None if folder is None else Path(folder) / "operators.csv"
+    settings = every_seed(experiments, _three_moments, device)
+    return sweep(settings, path, executor=executor, added=ADDED, report=report)
+
+
+def every_seed(
+    experiments: Iterable[ImageExperiment],
+    measure: Callable[[ImageExperiment, int, str, Path | None], pd.DataFrame],
+    device: str,
+) -> list[Setting]:
+    """Return what `sweep` runs: `measure` of each experiment, its seeds one by one, and a device."""
+    return [
+        Setting(f"{e.loss}, seed {seed}", e.labels | {"seed": seed}, partial(measure, e, seed, device))
         for e in experiments
         for seed in range(e.seed, e.seed + e.seeds)
     ]
-    path = None if folder is None else Path(folder) / "operators.csv"
-    return sweep(settings, path, executor=executor, added=ADDED, report=report)
 
 
 def _three_moments(experiment: ImageExperiment, seed: int, device: str, _: Path | None) -> pd.DataFrame:
