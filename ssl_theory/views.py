@@ -7,6 +7,7 @@ object uniformly and independently, so every expectation of the theory is a fini
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from jaxtyping import Float
@@ -25,8 +26,10 @@ from ssl_theory.validation import (
 __all__ = [
     "as_views",
     "between_trace",
+    "centred_shapes",
     "cyclic_translations",
     "gaussian_views",
+    "two_shapes",
     "within_trace",
 ]
 
@@ -149,3 +152,47 @@ def within_trace(values: Float[Tensor, "N A n"]) -> Float[Tensor, ""]:
     values = require_outputs("values", values)
     centred = values - values.mean(1, keepdim=True)
     return centred.square().sum() / (values.shape[0] * values.shape[1])
+
+
+_SHAPES = (
+    "..#..|..#..|#####|..#..|..#..",
+    "#...#|.#.#.|..#..|.#.#.|#...#",
+    "#....|#....|#....|#....|#####",
+    "#####|....#|....#|....#|....#",
+)
+
+
+def two_shapes(redraw_left: int = 0) -> Float[Tensor, "N=16 A=16 n_0=50"]:
+    """Return the small world of the book: pictures of two halves, a shape in each, in all their views.
+
+    An object is a pair of the four shapes. Out of four views of it, `redraw_left` draw the left shape anew,
+    the others the right one, each of the four shapes equally often. The average shape is subtracted, so that
+    the halves differ by what the augmentation does to them alone.
+
+    Args:
+        redraw_left: How many of four views redraw the left half, 0 to 4. With 0 the left half is what an
+            object is, and the right half is what the augmentation destroys.
+
+    Returns:
+        Views of shape (16, 16, 50), float64: the 25 pixels of the left half, then those of the right.
+
+    Raises:
+        TypeError: If `redraw_left` is no integer.
+        ValueError: If it is not between 0 and 4.
+    """
+    require_integer("redraw_left", redraw_left, low=0, high=4)
+    shapes = centred_shapes()
+    kinds = range(len(shapes))
+    objects = []
+    for left, right in product(kinds, kinds):
+        drawn = [(left, k) for k in kinds] * (4 - redraw_left) + [(k, right) for k in kinds] * redraw_left
+        objects.append(torch.stack([torch.cat([shapes[a], shapes[b]]) for a, b in drawn]))
+    return torch.stack(objects)
+
+
+def centred_shapes() -> Float[Tensor, "shapes=4 pixels=25"]:
+    """Return the four shapes of `two_shapes` less their average, float64, the pixels row by row."""
+    pixels = torch.tensor(
+        [[float(c == "#") for c in art if c != "|"] for art in _SHAPES], dtype=torch.float64
+    )
+    return pixels - pixels.mean(0)

@@ -9,8 +9,10 @@ from ssl_theory.checks import relative_error
 from ssl_theory.views import (
     as_views,
     between_trace,
+    centred_shapes,
     cyclic_translations,
     gaussian_views,
+    two_shapes,
     within_trace,
 )
 from tests.cases import seeds
@@ -117,3 +119,30 @@ def test_bad_values() -> None:
             function(torch.ones(0, 2, 3))
     with pytest.raises(TypeError, match="generator must be a torch.Generator, got NoneType"):
         gaussian_views(torch.ones(1, 3), 2, generator=None)  # type: ignore[arg-type]
+
+
+def test_two_shapes_differ_by_the_augmentation_alone() -> None:
+    shapes = centred_shapes()
+    assert shapes.shape == (4, 25)
+    assert shapes.sum(0).abs().max() < 1e-15
+    kept = two_shapes()
+    assert kept.shape == (16, 16, 50)
+    left, right = kept[..., :25], kept[..., 25:]
+    assert (left == left[:, :1]).all(), "the left half is what an object is"
+    assert right.mean(1).abs().max() < 1e-15, "the right half dies in the mean"
+    torch.testing.assert_close(left.flatten(0, 1).mT.cov(), right.flatten(0, 1).mT.cov())
+
+
+@pytest.mark.parametrize("redraw_left", range(5))
+def test_a_half_survives_the_mean_by_the_share_of_views_that_keep_it(redraw_left: int) -> None:
+    left, right = two_shapes(redraw_left).mean(1).split(25, dim=-1)
+    expected = centred_shapes()
+    assert relative_error(left, (1 - redraw_left / 4) * expected.repeat_interleave(4, 0)) < TOL
+    assert relative_error(right, redraw_left / 4 * expected.repeat(4, 1)) < TOL
+
+
+def test_two_shapes_refuse_what_is_no_share() -> None:
+    with pytest.raises(ValueError, match="redraw_left must be from 0 to 4, got 5"):
+        two_shapes(5)
+    with pytest.raises(TypeError, match="redraw_left must be an integer, got True"):
+        two_shapes(True)

@@ -49,7 +49,7 @@ def bar(sources: Iterable[tuple[str, bool]]) -> str:
     for source, parameters in sources:
         lines = [line.strip() for line in source.splitlines() if line.strip()]
         told = lines[0].startswith("#") if lines else False
-        title = lines[0].lstrip("# ") if told else PARAMETERS if parameters else PLAIN
+        title = lines[0].strip("#. ") if told else PARAMETERS if parameters else PLAIN
         titles.append(_lower(title) if titles else title)
         count += len(lines) - told
     return f"{'; '.join(titles)} · {count} line{'' if count == 1 else 's'}"
