@@ -17,6 +17,7 @@ from ssl_theory.hltm.closed_forms import (
 )
 from ssl_theory.hltm.ensemble import TreeEnsemble
 from ssl_theory.hltm.exact import ExactTree
+from ssl_theory.hltm.fixed_gates import fix_gates
 from ssl_theory.hltm.limits import (
     Ceilings,
     additive_limits,
@@ -32,7 +33,7 @@ from ssl_theory.hltm.moments import MAX_CONFIGURATIONS, LeafMoments
 from ssl_theory.hltm.network import Trace, TreeNetwork
 from ssl_theory.hltm.node_operators import NodeOperators, node_operators, sample_contrast
 from ssl_theory.hltm.topology import Topology
-from ssl_theory.hltm.tree import CategoricalTree, LatentTree
+from ssl_theory.hltm.tree import CategoricalTree, LatentTree, small_tree
 
 __all__ = [
     "MAX_CONFIGURATIONS",
@@ -60,6 +61,7 @@ __all__ = [
     "best_sums",
     "child_vectors",
     "exact_ceilings",
+    "fix_gates",
     "level_state",
     "linear_limits",
     "lucky",
@@ -67,5 +69,6 @@ __all__ = [
     "pre_activation_gap",
     "sample_contrast",
     "selectivities",
+    "small_tree",
     "state_ceilings",
 ]

@@ -18,6 +18,7 @@ from ssl_theory.validation import require_generator, require_integer, require_re
 __all__ = [
     "CategoricalTree",
     "LatentTree",
+    "small_tree",
 ]
 
 _ROUNDING = 1e-6  # a law may miss its sum by what float32 loses; it is then divided by its sum
@@ -173,6 +174,20 @@ class LatentTree(CategoricalTree):
         draw = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         sizes = low + (high - low) * draw[0]
         return LatentTree(topology.parents, torch.where(draw[1] < 0.5, sizes, -sizes), root_polarity)
+
+
+def small_tree() -> LatentTree:
+    """Return the small tree of the book: eight pixels, two children a node, polarities from 0.75 to 0.9.
+
+    Its root is uniform. What a pixel has left of it is a product of three polarities, between 0.51 and 0.65.
+
+    Example:
+        >>> from ssl_theory.hltm import small_tree
+        >>> small_tree().path_polarities()[[7, 14]]
+        tensor([0.6480, 0.5419], dtype=torch.float64)
+    """
+    edges = [1.0, 0.8, 0.75, 0.9, 0.85, 0.8, 0.85, *[0.9, 0.85] * 4]
+    return LatentTree(Topology.regular(3, 2).parents, edges)
 
 
 def _padded(value: Tensor, size: int) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ssl_theory.checks import relative_error
-from ssl_theory.hltm import CategoricalTree, LatentTree, TreeEnsemble, reference
+from ssl_theory.hltm import CategoricalTree, LatentTree, Topology, TreeEnsemble, reference, small_tree
 from tests.hltm.cases import categorical_trees, latent_trees, laws_of, table_of
 
 TOL = 1e-13
@@ -262,6 +262,14 @@ def test_regular_trees(generator: torch.Generator) -> None:
     states = CategoricalTree.regular(2, states=4, generator=generator)
     assert states.state_counts == (4,) * 7
     assert relative_error(states.transitions.sum(-1), torch.ones(7, 4).double()) < TOL
+
+
+def test_the_small_tree_of_the_book() -> None:
+    tree = small_tree()
+    pixels = tree.path_polarities()[list(tree.leaves)]
+    assert tree.topology.depths == Topology.regular(3, 2).depths
+    assert float(tree.root_polarity) == 0
+    assert (float(pixels.min()), float(pixels.max())) == pytest.approx((0.75 * 0.8 * 0.85, 0.8 * 0.9 * 0.9))
 
 
 def test_a_single_root_is_a_leaf() -> None:
