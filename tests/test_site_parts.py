@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from ssl_theory.publishing.api import ROOMS, place
+from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.publishing.moved import moves
 from tests.browser import told
 from tests.test_site import SITE, browser, unavailable
 
@@ -124,6 +126,19 @@ def test_the_map_leads_to_the_statements_and_shows_what_a_result_uses(context: B
     page.keyboard.press("Enter")
     page.wait_for_url("**/simple.html#t3")
     assert page.locator("#t3").is_visible()
+    assert not problems
+
+
+def test_old_addresses_lead_to_where_their_part_stands_now(context: BrowserContext):
+    page, problems = watched(context)
+    moved = moves(find_book(SITE).folder)
+    first = {old.partition("#")[0] + str("#" in old): old for old in moved}  # one of each page's parts
+    for old in first.values():
+        page.goto((SITE / "index.html").as_uri())
+        page.goto(f"{SITE.as_uri()}/{old}")
+        page.wait_for_url(f"{SITE.as_uri()}/{moved[old]}")
+        part = moved[old].partition("#")[2]
+        assert not part or page.locator(f"[id='{part}']").count() == 1, old
     assert not problems
 
 

@@ -18,6 +18,23 @@
   });
 })();
 
+// An old address leads to where its part stands now: the build gives a page the moves that concern it as data.
+addEventListener("DOMContentLoaded", () => {
+  const data = document.getElementById("moved-parts");
+  if (!data) return;
+  const moved = JSON.parse(data.textContent);
+  const follow = () => {
+    const part = decodeURIComponent(location.hash.slice(1));
+    const to = document.getElementById(part) ? undefined : moved[part] ?? moved[""];
+    if (to === undefined) return;
+    const there = new URL(to, location.href);
+    if (!there.hash) there.hash = moved[part] === undefined ? part : "";
+    location.replace(there);
+  };
+  addEventListener("hashchange", follow);
+  follow();
+});
+
 // The theme's arrows that open a part of the contents have no name of their own.
 addEventListener("DOMContentLoaded", () => {
   for (const arrow of document.querySelectorAll("summary:has(> .toctree-toggle)")) {

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ssl_theory import __version__
-from ssl_theory.publishing import api, frame, ledger, maps, notebooks, plain, status
+from ssl_theory.publishing import api, frame, ledger, maps, moved, notebooks, plain, status
 from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
@@ -60,10 +60,10 @@ def render(
         The path of index.html.
 
     Raises:
-        BuildError: If Jupyter Book warns or fails, a page shows a broken reference, or the library changes
-            meanwhile.
+        BuildError: If Jupyter Book warns or fails, a page shows a broken reference, an old address leads
+            nowhere, or the library changes meanwhile.
     """
-    config = configuration(book, repository_url)
+    config, moves = configuration(book, repository_url), moved.moves(book.folder)
     require_no_error_output(executed)
     sources = assemble(book, executed, entries, repository_url, runs)
     html, stamp_file = build / "_build" / "html", build / "site.json"
@@ -79,6 +79,7 @@ def render(
         made = Path(draft) / "_build" / "html"
         _jupyter_book(build, Path(draft))
         require_proofread(made)
+        moved.lead_on(made, moves)
         _offer_plain(made / "_sources", book, executed)
         if _stamp(sources, config) != stamp:
             raise BuildError("the library was changed while the pages were made; build again")
