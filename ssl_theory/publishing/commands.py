@@ -145,11 +145,11 @@ def _build(
     ledger.write(entries, folder / "ledger.json")
     _report(f"{'ledger':16} {len(entries)} checks hold, {folder / 'ledger.json'}")
 
-    from ssl_theory.publishing import frame
+    from ssl_theory.publishing.reading import too_long
     from ssl_theory.publishing.site import render
 
-    for name, words in frame.too_long(work).items():
-        _report(f"{name:16} {words:,} words of prose, more than {frame.MOST:,}")
+    for line in too_long(work):
+        _report(line)
     _report(f"{'book':16} making the pages")
     index = render(book, executed, entries, folder, options.repository_url, runner.runs, force=options.force)
     _report(f"{'book':16} {index}")

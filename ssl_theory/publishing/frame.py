@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_theory.publishing import notebooks, parameters
@@ -12,13 +12,9 @@ from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.check_lines import check_anchor, code_anchor, with_lines
 from ssl_theory.publishing.folding import folded
 from ssl_theory.publishing.proofs import anchored, proof_anchor
+from ssl_theory.publishing.reading import reading_minutes
 from ssl_theory.publishing.repository import Repository
 from ssl_theory.theorems import Theorem, theorems
-
-# Seconds that reading takes: a word, a formula in a line, a formula of its own.
-WORD, INLINE, DISPLAY = 0.25, 1.5, 15.0
-MOST = 3500  # words of prose in a chapter
-STEP = 5  # minutes to which the sum is rounded
 
 STATEMENT = re.compile(
     r"^(?P<fence>`{3,})\{prf:\w+\}[^\n]*\n:label: (?P<label>\S+)\n.*?(?=^(?P=fence)$)", re.M | re.S
@@ -56,27 +52,6 @@ def framed(
         cells[0] = cells[0] | {"source": _opening(cells[0]["source"], facts)}
         cells.append(_text("open-this-chapter", _closing(notebook, chapter, home)))
     return notebook | {"cells": cells}
-
-
-def reading_minutes(notebook: dict[str, Any]) -> int:
-    """Return how long a chapter takes to read, from its words and formulas; code is folded."""
-    words, inline, displayed = length(notebook)
-    seconds = WORD * words + INLINE * inline + DISPLAY * displayed
-    return max(STEP, STEP * round(seconds / 60 / STEP))
-
-
-def length(notebook: dict[str, Any]) -> tuple[int, int, int]:
-    """Return how many words, formulas in lines, and formulas of their own a chapter has."""
-    prose = "\n\n".join(notebooks.source(c) for c in notebook["cells"] if c["cell_type"] == "markdown")
-    prose, displayed = re.subn(r"\$\$.*?\$\$", " ", prose, flags=re.S)
-    prose, inline = re.subn(r"\$[^$]+\$", " ", prose)
-    return len(re.findall(r"[^\W\d_][\w'’-]*", prose)), inline, displayed
-
-
-def too_long(chapters: Iterable[Chapter]) -> dict[str, int]:
-    """Return the words of each chapter that has more of them than a chapter should, by name."""
-    words = {chapter.name: length(notebooks.read(chapter.path))[0] for chapter in chapters}
-    return {name: count for name, count in words.items() if count > MOST}
 
 
 def _related(

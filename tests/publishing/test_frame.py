@@ -13,7 +13,7 @@ from ssl_theory.publishing.commands import _parser
 from ssl_theory.publishing.parameters import parse
 from ssl_theory.publishing.repository import Repository
 from ssl_theory.theorems import theorems
-from tests.publishing.books import PARAMETERS, code, text, write_chapter
+from tests.publishing.books import PARAMETERS, code, text
 
 BOOK = find_book(Path(__file__))
 CHAPTERS = BOOK.chapters()
@@ -102,25 +102,3 @@ def test_every_theorem_of_a_chapter_shows_its_relation(name: str) -> None:
     prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     assert prose.count(":::{div} relation") == len(chapter.theorem_ids)
     assert "Reading time" not in prose, "typed by hand"
-    assert 5 <= frame.reading_minutes(notebooks.read(chapter.path)) <= 60
-
-
-def test_reading_takes_longer_with_words_and_formulas() -> None:
-    def minutes(*cells: dict[str, Any]) -> int:
-        return frame.reading_minutes({"cells": cells})
-
-    assert minutes() == frame.STEP
-    assert minutes(text("word " * 4800)) == 20
-    assert minutes(text("$x$ " * 400)) == 10
-    assert minutes(text("$$x$$\n" * 80)) == 20
-    assert minutes(code("x = 1\n" * 4000)) == frame.STEP, "which is folded"
-
-
-def test_chapters_with_too_many_words_are_named(tmp_path: Path) -> None:
-    short, long = (
-        write_chapter(tmp_path, name, ["x = 'code has no words of prose'"]) for name in ("one", "two")
-    )
-    notebook = notebooks.read(long.path)
-    notebook["cells"].append(text("word " * frame.MOST + "$x$ $$y$$"))
-    long.path.write_text(notebooks.canonical(notebook), encoding="utf-8")
-    assert frame.too_long([short, long]) == {"two": frame.MOST + 3}, "the title counts"
