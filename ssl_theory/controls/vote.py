@@ -81,18 +81,8 @@ class Vote:
         )  # fmt: skip
         block = state.gap_to_output()[0]
         rate = (1 - float(state.root_polarity[0]) ** 2) * float(torch.linalg.matrix_norm(block, 2)) ** 2
-        if law == "coupled":
-            return state._replace(weight=state.flow([time / rate])[0]).shares()[0]
-        each = [_only(state, node) for node in range(nodes)]
-        return torch.cat([one._replace(weight=one.flow([time / rate])[0]).shares()[0] for one in each])
-
-
-def _only(state: LevelState, node: int) -> LevelState:
-    part = slice(node, node + 1)
-    return state._replace(
-        jacobian=state.jacobian[:, part], weight=state.weight[:, part],
-        child_vector=state.child_vector[:, part], path_polarity=state.path_polarity[:, part],
-    )  # fmt: skip
+        flow = state.flow if law == "coupled" else state.own_flow
+        return state._replace(weight=flow([time / rate])[0]).shares()[0]
 
 
 def _panels(names: Sequence[int]) -> list[Panel]:

@@ -141,6 +141,13 @@ class LevelState(NamedTuple):
         moved = torch.einsum("sij,tsj->tsi", vectors, growth).view(len(moments), *self.weight.shape[:3])
         return self.weight + torch.einsum("tsmi,smj->tsmij", moved, self._direction())
 
+    def own_flow(self, times: Sequence[float]) -> Float[Tensor, "times S nodes width fan"]:
+        """Return W_μ(t) of the flow dW_μ/dt = `own_update`, every node as if it were alone; as `flow`."""
+        nodes = self.weight.shape[1]
+        parts = {name: getattr(self, name).flatten(0, 1).unsqueeze(1) for name in self._fields[:-1]}
+        alone = self._replace(**parts, root_polarity=self.root_polarity.repeat_interleave(nodes))
+        return alone.flow(times).view(-1, *self.weight.shape)
+
     def _direction(self) -> Tensor:
         length = self.child_vector.norm(dim=-1, keepdim=True)
         direction: Tensor = self.child_vector / length.clamp_min(torch.finfo(length.dtype).tiny)
@@ -154,8 +161,8 @@ def level_state(net: TreeNetwork, world: ExactTree, level: int, gates: Trace | N
         net: The networks, without normalised top.
         world: The exact tree.
         level: 0 for the root's level, then downwards.
-        gates: A pass with a single input, batch 1, whose gates give J_μ; None for all gates open, as they are
-            where the weights of this level and above are positive.
+        gates: A pass with a single input, batch 1, whose gates give J_μ; None for gates that do not depend on
+            the picture because all weights into a neuron have one sign, that of their sum.
 
     Returns:
         The state, detached from the network.
@@ -169,7 +176,7 @@ def level_state(net: TreeNetwork, world: ExactTree, level: int, gates: Trace | N
     with torch.no_grad():
         trace = net.trace(world.pixels)
         a = child_vectors(net, world, selectivities(net, world, trace))
-        columns = net.jacobians(gates or _all_open(trace))[level]
+        columns = net.jacobians(gates or _by_signs(net, trace))[level]
     return LevelState(
         jacobian=columns[..., 0].mT.reshape(world.seeds, len(nodes), -1, widths[0]),
         weight=torch.stack([net.weight(node).detach() for node in nodes], 1),
@@ -179,5 +186,5 @@ def level_state(net: TreeNetwork, world: ExactTree, level: int, gates: Trace | N
     )
 
 
-def _all_open(trace: Trace) -> Trace:
-    return trace._replace(pre_activations=[torch.ones_like(p[..., :1]) for p in trace.pre_activations])
+def _by_signs(net: TreeNetwork, trace: Trace) -> Trace:
+    return trace._replace(pre_activations=[weight.sum(-1, keepdim=True) for weight in net.weights])

@@ -170,6 +170,24 @@ def test_the_flow_starts_at_the_weights_with_the_update_as_velocity() -> None:
     assert relative_error((ahead - back) / (2 * step), state.update()) < 1e-8
 
 
+@settings(max_examples=9)
+@given(seeds)
+def test_own_flow_is_that_of_every_node_alone(seed: int) -> None:
+    """Node by node with the other nodes cut off the state; the velocity at the start is `own_update`."""
+    net, world = make_level(seed, 1)
+    state = level_state(net, world, 1)
+    paths = state.own_flow([0.0, 0.7, 1e-6])
+    assert relative_error(paths[0], state.weight) == 0.0
+    assert relative_error((paths[2] - state.weight) / 1e-6, state.own_update()) < 1e-4
+    for node in range(state.weight.shape[1]):
+        one = slice(node, node + 1)
+        alone = level_state(net, world, 1)._replace(
+            jacobian=state.jacobian[:, one], weight=state.weight[:, one],
+            child_vector=state.child_vector[:, one], path_polarity=state.path_polarity[:, one],
+        )  # fmt: skip
+        assert relative_error(paths[1][:, one], alone.flow([0.7])[0]) < TOL
+
+
 def test_only_the_direction_of_the_child_vector_moves() -> None:
     net, world = make_level(2, 2)
     state = level_state(net, world, 2)
