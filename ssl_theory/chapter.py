@@ -14,6 +14,7 @@ from ssl_theory.validation import require_integer
 
 __all__ = ["Chapter", "start"]
 
+GLUED = "application/papermill.record/"  # under which outputs are filed that are not displayed
 Profile = Literal["quick", "paper"]
 T = TypeVar("T")
 
@@ -51,11 +52,9 @@ class Chapter:
             named: Values by their full names, for what another page shows.
             **values: Values by their names in this chapter: `gain_left` becomes "simple-gain-left".
         """
-        from myst_nb import glue  # only where a chapter runs
-
         own = {f"{self.name}-{key.replace('_', '-')}": value for key, value in values.items()}
         for key, value in {**(named or {}), **own}.items():
-            glue(key, value, display=False)
+            _glue(key, value)
 
     def normal(self, *shape: int) -> Tensor:
         """Return independent standard normal numbers of a shape, float64 on the chapter's device."""
@@ -73,6 +72,16 @@ class Chapter:
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         """Return independent uniform integers with low ≤ k ≤ high, int64 on the chapter's device."""
         return torch.randint(low, high + 1, shape, generator=self.generator).to(self.device)
+
+
+def _glue(name: str, value: Any) -> None:
+    """Leave a value in the notebook, where myst-nb finds it; its own `glue` would import all of Sphinx."""
+    from IPython.core.formatters import format_display_data  # only where a chapter runs
+    from IPython.display import display
+
+    shown, metadata = format_display_data(value)
+    metadata["scrapbook"] = {"name": name, "mime_prefix": GLUED}
+    display({GLUED + kind: data for kind, data in shown.items()}, raw=True, metadata=metadata)
 
 
 def start(name: str, profile: str = "quick", seed: int = 0, device: str = "cpu") -> Chapter:

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from myst_nb import glue
 
 from ssl_theory.chapter import start
 from ssl_theory.theorems import claims
@@ -14,6 +17,13 @@ def threads() -> Any:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def shell() -> Any:
+    # takes what is displayed, as a notebook's kernel does
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
 
 
 def test_all_draws_come_from_the_seed() -> None:
@@ -46,11 +56,16 @@ def test_settings_follow_the_profile_and_checks_know_their_circumstances() -> No
     assert torch.get_num_threads() == 1
 
 
-def test_values_are_glued_under_the_name_of_the_chapter(monkeypatch: pytest.MonkeyPatch) -> None:
-    glued: dict[str, Any] = {}
-    monkeypatch.setattr("myst_nb.glue", lambda key, value, display: glued.update({key: (value, display)}))
-    start("simple").glue({"welcome-x": 1}, gain_left=2.0)
-    assert glued == {"welcome-x": (1, False), "simple-gain-left": (2.0, False)}
+def test_values_are_glued_as_by_myst_nb(shell: InteractiveShell) -> None:
+    chapter = start("simple")
+    with capture_output() as own:
+        chapter.glue({"welcome-x": "text"}, gain_left=2.0)
+    with capture_output() as theirs:
+        for key, value in (("welcome-x", "text"), ("simple-gain-left", 2.0)):
+            glue(key, value, display=False)
+    found, expected = ([(o.data, o.metadata) for o in captured.outputs] for captured in (own, theirs))
+    assert found == expected
+    assert [metadata["scrapbook"]["name"] for _, metadata in found] == ["welcome-x", "simple-gain-left"]
 
 
 @pytest.mark.bad_input

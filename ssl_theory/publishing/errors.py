@@ -8,7 +8,7 @@ from difflib import get_close_matches
 # Which extra brings a package, by the name it is imported under.
 EXTRAS = {
     **dict.fromkeys(("ipykernel", "IPython", "ipywidgets", "matplotlib", "matplotlib_inline"), "notebooks"),
-    **dict.fromkeys(("myst_nb", "nbclient", "papermill", "seaborn", "yaml"), "notebooks"),
+    **dict.fromkeys(("nbclient", "papermill", "seaborn", "yaml"), "notebooks"),
     **dict.fromkeys(("kornia", "PIL", "pooch", "sklearn"), "images"),
     **dict.fromkeys(("mlxtend", "skimage"), "data"),
     **dict.fromkeys(("jupyter_book", "sphinx", "sphinx_mathjax_offline", "docutils"), "book"),

@@ -22,7 +22,6 @@ from contextlib import suppress
 IMPORTED = (
     "ipykernel.kernelapp",
     "ipywidgets",
-    "myst_nb",
     "scipy.optimize",
     "scipy.stats",
     "torch.func",
