@@ -103,7 +103,7 @@ def test_on_paper_code_is_shown_if_the_switch_is_on_and_not_at_all_otherwise(pag
 
 BOXES = """(labels) => labels.map((label) => {
   const box = document.getElementById(label);
-  const links = [...box.querySelectorAll(".relation p:last-child a")].map((link) => link.textContent);
+  const links = [...box.querySelectorAll(".relation p:nth-of-type(2) a")].map((link) => link.textContent);
   return [box.querySelector(".admonition-title").textContent, links.slice(0, 4).join(" ")];
 })"""
 SAID = """() => [...document.querySelectorAll("main a[href*='#']")]
@@ -182,6 +182,53 @@ def test_pointing_at_a_link_shows_the_statement_or_the_term(page: Page, base: st
     assert len(box.inner_text()) > 20
     page.locator("section > h1").hover()
     box.wait_for(state="hidden")
+
+
+def test_a_statement_has_a_link_to_copy_and_an_entry_for_bibtex(blank: Page, base: str):
+    page = blank
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=base)
+    page.goto(base + FIRST)
+    box = page.locator("#t3 .relation")
+    box.get_by_role("link", name="link", exact=True).press("Enter")
+    box.get_by_text("address copied").wait_for()
+    read = "navigator.clipboard.readText()"
+    assert page.evaluate(read) == page.url == f"{base}{FIRST}#t3"
+    fold = box.locator("details.cite")
+    assert not fold.locator("pre").is_visible()
+    fold.locator("summary").press("Enter")
+    button = fold.get_by_role("button", name="Copy the entry for BibTeX: cite Theorem T3")
+    button.press("Enter")
+    box.get_by_text("entry copied").wait_for()
+    stamp = re.search(
+        r"Version \S+, content [0-9a-f]{10}",
+        page.locator(".extra_footer").inner_text(),
+    )
+    assert stamp is not None
+    entry = page.evaluate(read)
+    assert entry.startswith("@misc{ssl-theory-t3,")
+    assert "{Theorem T3: " in entry
+    assert stamp[0] in entry
+
+
+def test_the_entry_for_bibtex_opens_without_scripts(browser: Browser, base: str):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(base + FIRST)
+        fold = page.locator("#t3 details.cite")
+        fold.locator("summary").click()
+        assert fold.locator("pre").inner_text().startswith("@misc{ssl-theory-t3,")
+        assert page.locator("#t3 .copy-link").get_attribute("href") == "#t3"
+
+
+def test_every_page_carries_version_and_content(base: str):
+    shown = set()
+    for path in SITE.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        if 'class="bd-article' in text:
+            found = re.search(r"Version ([\d.]+\S*), content ([0-9a-f]{10})\.</p>", text)
+            assert found is not None, path
+            shown.add(found.groups())
+    assert len(shown) == 1
 
 
 def test_search_puts_the_own_chapter_first_and_shows_prose(blank: Page, base: str):

@@ -95,6 +95,41 @@ addEventListener("DOMContentLoaded", () => {
   reveal();
 });
 
+// A statement's own link is copied when it is followed, and a button copies its entry for BibTeX.
+addEventListener("DOMContentLoaded", () => {
+  const said = document.createElement("span");
+  said.className = "copied";
+  said.setAttribute("role", "status");
+  const copy = async (text, place, what) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const field = document.createElement("textarea"); // where the browser keeps the clipboard from pages
+      field.value = text;
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+    place.after(said);
+    said.textContent = "";
+    requestAnimationFrame(() => (said.textContent = ` ${what} copied`));
+  };
+  for (const link of document.querySelectorAll("a.copy-link")) {
+    link.title = "Copy the address of this statement";
+    link.addEventListener("click", () => copy(link.href, link, "address"));
+  }
+  for (const fold of document.querySelectorAll("details.cite")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn btn-sm";
+    button.textContent = "Copy";
+    button.setAttribute("aria-label", `Copy the entry for BibTeX: ${fold.querySelector("summary").textContent}`);
+    button.addEventListener("click", () => copy(fold.querySelector("pre").textContent, button, "entry"));
+    fold.append(button);
+  }
+});
+
 // Pointing at a link to a statement or a term shows it, where the browser lets a page read others.
 addEventListener("DOMContentLoaded", () => {
   const box = document.createElement("div");

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssl_theory.publishing import notebooks, parameters
+from ssl_theory.publishing import citing, notebooks, parameters
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.check_lines import check_anchor, code_anchor, with_lines
+from ssl_theory.publishing.citing import Citation
 from ssl_theory.publishing.folding import folded
 from ssl_theory.publishing.proofs import anchored, proof_anchor
 from ssl_theory.publishing.reading import reading_minutes
@@ -17,7 +18,7 @@ from ssl_theory.publishing.repository import Repository
 from ssl_theory.theorems import Theorem, theorems
 
 STATEMENT = re.compile(
-    r"^(?P<fence>`{3,})\{prf:\w+\}[^\n]*\n:label: (?P<label>\S+)\n.*?(?=^(?P=fence)$)", re.M | re.S
+    r"^(?P<fence>`{3,})\{prf:(?P<kind>\w+)\}[^\n]*\n:label: (?P<label>\S+)\n.*?(?=^(?P=fence)$)", re.M | re.S
 )
 
 
@@ -26,6 +27,7 @@ def framed(
     chapter: Chapter,
     entries: Sequence[Mapping[str, Any]],
     home: Repository | None,
+    book: Citation | None = None,
 ) -> dict[str, Any]:
     """Return an executed notebook as the book shows it.
 
@@ -34,6 +36,7 @@ def framed(
         chapter: Its chapter.
         entries: The ledger.
         home: Where the source lives, if that is known.
+        book: How the book is cited, if it says so.
 
     Returns:
         The notebook with an opening line, folded code, lines for its checks, what belongs to each theorem in
@@ -46,7 +49,7 @@ def framed(
     prose = [place for place, cell in enumerate(cells) if cell["cell_type"] == "markdown"]
     texts, proved = anchored([notebooks.source(cells[place]) for place in prose])
     for place, text in zip(prose, texts, strict=True):
-        cells[place] = cells[place] | {"source": _related(text, own, entries, proved)}
+        cells[place] = cells[place] | {"source": _related(text, own, entries, proved, book)}
     if cells and cells[0]["cell_type"] == "markdown":
         facts = _facts(notebook, chapter, own, entries, proved)
         cells[0] = cells[0] | {"source": _opening(cells[0]["source"], facts)}
@@ -55,25 +58,34 @@ def framed(
 
 
 def _related(
-    prose: str, own: Sequence[Theorem], entries: Sequence[Mapping[str, Any]], proved: set[str]
+    prose: str,
+    own: Sequence[Theorem],
+    entries: Sequence[Mapping[str, Any]],
+    proved: set[str],
+    book: Citation | None,
 ) -> str:
-    """Return Markdown with the relation to the paper, and links, in the box of each theorem."""
+    """Return Markdown with the relation to the paper, links, and how to cite, in the box of each theorem."""
     known = {theorem.label: theorem for theorem in own}
 
     def add(found: re.Match[str]) -> str:
         theorem = known.get(found["label"])
-        return found[0] if theorem is None else f"{found[0]}\n{_relation(theorem, entries, proved)}\n"
+        if theorem is None:
+            return found[0]
+        cited = citing.fold(theorem, found["kind"], book) if book else ""
+        return f"{found[0]}\n{_relation(theorem, entries, proved, cited)}\n"
 
     return STATEMENT.sub(add, prose)
 
 
-def _relation(theorem: Theorem, entries: Sequence[Mapping[str, Any]], proved: set[str]) -> str:
+def _relation(theorem: Theorem, entries: Sequence[Mapping[str, Any]], proved: set[str], cited: str) -> str:
     told = f"**{theorem.relation.capitalize()} the paper:** {theorem.paper}."
     count = sum(entry["theorem"] == theorem.id for entry in entries)
     links = _links(theorem, entries, proved)
     if count:
         links.append(f"{{ref}}`{count_of(count, 'check')} in the ledger <ledger-{theorem.label}>`")
-    return f":::{{div}} relation\n{told}\n\n{' · '.join(links)}\n:::"
+    links.append(f'<a class="copy-link" href="#{theorem.label}">link</a>')
+    parts = [told, " · ".join(links), *([cited] if cited else [])]
+    return ":::{div} relation\n" + "\n\n".join(parts) + "\n:::"
 
 
 def _links(theorem: Theorem, entries: Sequence[Mapping[str, Any]], proved: set[str]) -> list[str]:

@@ -103,6 +103,13 @@ def uses_table(chapters: Iterable[Chapter]) -> str:
     return "\n".join(lines)
 
 
+def sharpened(chapters: Iterable[Chapter]) -> str:
+    """Return a Markdown table of the results that restrict or correct the paper, with what it says."""
+    own = [theorem for theorem, _ in results(chapters).values() if theorem.relation == "sharpens"]
+    rows = [f"| {{prf:ref}}`{theorem.label}` {theorem.title} | {theorem.paper} |" for theorem in own]
+    return "\n".join(["| result | in the paper |", "| :--- | :--- |", *rows])
+
+
 def _layered(graph: Graph) -> tuple[list[list[str]], list[list[str]]]:
     """Return the names by rank, and each arrow as the names it runs through, one for each rank it passes.
 

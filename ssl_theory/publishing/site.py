@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from ssl_theory import __version__
 from ssl_theory.publishing import api, frame, ledger, maps, moved, notebooks, plain, status
 from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
+from ssl_theory.publishing.citing import CONTENT, citation
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.ledger import Entry
@@ -27,6 +28,7 @@ from ssl_theory.publishing.runner import Run
 
 RENDERERS = ("jupyter-book", "myst-nb", "Sphinx", "sphinx-book-theme", "sphinx-exercise", "sphinx-proof")
 MATHJAX = "sphinx-mathjax-offline"
+DIGITS = 10  # of the hash of the content, as pages show it
 
 Files = dict[Path, bytes]
 
@@ -80,6 +82,7 @@ def render(
         _jupyter_book(build, Path(draft))
         require_proofread(made)
         moved.lead_on(made, moves)
+        _sign(made, stamp["content"])
         _offer_plain(made / "_sources", book, executed)
         if _stamp(sources, config) != stamp:
             raise BuildError("the library was changed while the pages were made; build again")
@@ -90,7 +93,15 @@ def render(
 
 def stamped(config: str, content: str) -> str:
     """Return _config.yml with the version and a short hash of the content in the foot of each page."""
-    return config.replace("<!-- stamp -->", f" Version {__version__}, content {content[:10]}.")
+    return config.replace("<!-- stamp -->", f" Version {__version__}, content {content[:DIGITS]}.")
+
+
+def _sign(made: Path, content: str) -> None:
+    """Put the short hash of the content into the entries by which statements are cited."""
+    for path in made.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        if CONTENT in text:
+            path.write_text(text.replace(CONTENT, content[:DIGITS]), encoding="utf-8")
 
 
 def _offer_plain(folder: Path, book: Book, executed: Mapping[Chapter, Path]) -> None:
@@ -127,13 +138,14 @@ def assemble(
         Content by path.
     """
     home = repository(configuration(book, repository_url))
+    cited = citation(book.require_checkout(), home.url if home else "")
     files = {
         path.relative_to(book.folder): path.read_bytes()
         for path in _tree(book.folder)
         if path.suffix != ".ipynb"
     }
     for chapter, path in executed.items():
-        shown = frame.framed(notebooks.read(path), chapter, entries, home)
+        shown = frame.framed(notebooks.read(path), chapter, entries, home, cited)
         files[Path(f"{chapter.place}.ipynb")] = notebooks.dump(shown).encode()
     written: dict[str, Callable[[], str]] = {
         ledger.MARKER: lambda: ledger.page(entries, executed),
@@ -141,6 +153,7 @@ def assemble(
         "<!-- map -->": lambda: maps.main_map(executed),
         "<!-- rooms -->": api.contents,
         "<!-- uses -->": lambda: maps.uses_table(executed),
+        "<!-- sharpened -->": lambda: maps.sharpened(executed),
         "<!-- letters -->": lambda: letters_table((c.name, c.place) for c in executed),
     }
     for name in [name for name in files if name.suffix == ".md"]:

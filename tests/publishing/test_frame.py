@@ -9,6 +9,7 @@ import pytest
 
 from ssl_theory.publishing import frame, notebooks
 from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.publishing.citing import Citation, fold
 from ssl_theory.publishing.commands import _parser
 from ssl_theory.publishing.parameters import parse
 from ssl_theory.publishing.repository import Repository
@@ -89,8 +90,16 @@ def test_the_relation_to_the_paper_stands_in_the_box_of_its_theorem() -> None:
         '<a href="#code-t3">code</a>',
     ]
     links += ["{ref}`re-run <open-simple>`", "{ref}`1 check in the ledger <ledger-t3>`"]
-    assert " · ".join(links) in relation
+    links += ['<a class="copy-link" href="#t3">link</a>']
+    assert relation.endswith("\n\n" + " · ".join(links) + "\n:::")
     assert after == "\nAfter."
+    book = Citation("A Book", ("Doe, Jane",), "1")
+    (cited,) = [
+        c
+        for c in frame.framed(ran(text(BOX)), CHAPTERS["simple"], [], HOME, book)["cells"]
+        if "cite" in c["source"]
+    ]
+    assert f"\n\n{fold(THEOREM, 'theorem', book)}\n:::" in cited["source"]
     other = BOX.replace(THEOREM.label, "t3-lemma-pair")
     assert shown(ran(text(other)))[4]["source"] == other, "lemmas make no claim about the paper"
 

@@ -57,6 +57,16 @@ def test_a_main_result_stands_for_its_parts_and_what_others_imply_is_left_out() 
     assert maps.main_graph(found) == {"A": (), "B": ("A",), "C": ("B",), "D": (), "E": ()}
 
 
+def test_what_sharpens_the_paper_is_told_with_what_the_paper_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    sharp = replace(theorem("A"), relation="sharpens", paper="what it says")
+    found, chapters = written(sharp, replace(theorem("B"), relation="extends"))
+    monkeypatch.setattr(maps, "theorems", lambda: {name: t for name, (t, _) in found.items()})
+    assert maps.sharpened(chapters).splitlines()[2:] == ["| {prf:ref}`a` The title of A | what it says |"]
+    monkeypatch.undo()
+    known = [t for t in theorems().values() if t.relation == "sharpens"]
+    assert maps.sharpened(CHAPTERS).count("{prf:ref}") == len(known) > 5
+
+
 def test_the_picture_links_every_main_result_and_draws_every_use(monkeypatch: pytest.MonkeyPatch) -> None:
     found, chapters = written(
         theorem("A"),

@@ -13,6 +13,7 @@ import pytest
 from ssl_theory import __version__
 from ssl_theory.publishing import site
 from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.publishing.citing import CONTENT
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.repository import placed
 from tests.publishing.books import checked, write_book
@@ -259,6 +260,13 @@ def test_a_traceback_in_an_executed_chapter_is_named(tmp_path: Path) -> None:
     book = find_book(tmp_path / "book")
     with pytest.raises(BuildError, match="tracebacks in the outputs of one"):
         site.render(book, {chapter: tmp_path / "error.ipynb"}, [], tmp_path / "build")
+
+
+def test_entries_for_bibtex_carry_the_content(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "page.html").write_text(f"a {CONTENT} b", encoding="utf-8")
+    site._sign(tmp_path, "0123456789abcdef")
+    assert (tmp_path / "part" / "page.html").read_text(encoding="utf-8") == "a 0123456789 b"
 
 
 def test_pages_carry_version_and_content() -> None:
