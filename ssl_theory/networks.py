@@ -163,6 +163,34 @@ class ReLUNetwork:
         layer = self._check_layer(layer)
         return self._gate(self.pre_activations(x)[layer - 1], layer)
 
+    def first_flip(
+        self, x: Float[Tensor, "*batch n_0"], direction: Float[Tensor, "*batch n_0"]
+    ) -> Float[Tensor, "*batch"]:
+        """Return the smallest t > 0 at which a hidden gate of x + t·direction flips.
+
+        Up to there the network is affine along the line, so its first crossing is that of its tangent at x.
+
+        Args:
+            x: Inputs, shape (..., n_0).
+            direction: Where each moves, of the same shape.
+
+        Returns:
+            Shape (...), in the inputs' dtype; infinite where no gate flips.
+
+        Raises:
+            TypeError: If x or `direction` is no float tensor of the weights' dtype.
+            ValueError: If one has another width or device than the first layer.
+        """
+        self._check_input(direction, "direction")
+        levels = self.pre_activations(x)
+        moves, first = direction, torch.full(x.shape[:-1], torch.inf, dtype=x.dtype, device=x.device)
+        for layer, (weight, level) in enumerate(zip(self.weights[:-1], levels[:-1], strict=True), 1):
+            moves = moves @ weight.mT
+            times = -level / moves
+            first = torch.minimum(first, times.where(times > 0, torch.inf).amin(-1))
+            moves = self._gate(level, layer) * moves
+        return first
+
     def jacobian(self, x: Float[Tensor, "*batch n_0"], layer: int) -> Float[Tensor, "*batch n_L n_l"]:
         """Return J_l = ∂f_L/∂f̃_l = W_L D_{L-1} W_{L-1} … W_{l+1} D_l, the gate of layer l included.
 
@@ -226,11 +254,11 @@ class ReLUNetwork:
     def _check_layer(self, layer: int) -> int:
         return require_integer("layer", layer, 1, self.depth)
 
-    def _check_input(self, x: Tensor) -> None:
-        require_float_tensor("x", x)
-        require_same_kind("x", x, "the weights", self.weights[0])
+    def _check_input(self, x: Tensor, name: str = "x") -> None:
+        require_float_tensor(name, x)
+        require_same_kind(name, x, "the weights", self.weights[0])
         if x.ndim == 0 or x.shape[-1] != self.widths[0]:
-            raise ValueError(f"x must have shape (..., n_0 = {self.widths[0]}), got {tuple(x.shape)}")
+            raise ValueError(f"{name} must have shape (..., n_0 = {self.widths[0]}), got {tuple(x.shape)}")
 
 
 def vec(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch D"]:

@@ -46,6 +46,31 @@ def test_jacobian_is_the_derivative_of_the_layers_above(world: World) -> None:
     assert relative_error(net.jacobian(x, layer), expected) < TOL
 
 
+@given(worlds(), st.booleans())
+def test_gates_stay_up_to_the_first_flip_and_not_beyond(world: World, biased: bool) -> None:
+    g = torch.Generator().manual_seed(1)
+    biases = [torch.randn(n, generator=g, dtype=torch.float64) for n in world.net.widths[1:]]
+    net, x = ReLUNetwork(world.net.weights, biases if biased else None), world.views[0, 0]
+    direction = torch.randn(x.shape, generator=g, dtype=x.dtype)
+    flip = float(net.first_flip(x, direction))
+
+    def open_at(t: float) -> list[list[float]]:
+        return [net.gates(x + t * direction, layer).tolist() for layer in range(1, net.depth)]
+
+    if flip < 1e6:
+        assert open_at(0.0) == open_at(flip * (1 - 1e-7)) != open_at(flip * (1 + 1e-7))
+    else:
+        assert open_at(0.0) == open_at(1e6)
+
+
+def test_the_first_flip_by_hand() -> None:
+    net = ReLUNetwork([torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 0.0]])])
+    x, direction = torch.tensor([[2.0], [2.0], [-1.0]]), torch.tensor([[-1.0], [1.0], [4.0]])
+    assert net.first_flip(x, direction).tolist() == [2.0, torch.inf, 0.25]
+    with pytest.raises(ValueError, match=r"direction must have shape \(\.\.\., n_0 = 1\), got \(3, 2\)"):
+        net.first_flip(torch.ones(3, 2), torch.ones(3, 2))
+
+
 @given(worlds())
 def test_connection_times_weights_is_the_output_in_every_layer(world: World) -> None:
     for layer in range(1, world.net.depth + 1):
