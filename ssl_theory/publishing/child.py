@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+SPLIT = Path(__file__).with_name("split.py")  # stands for a process that a warm one splits off
+
 
 def end_with_stdin(*folders: Path) -> None:
     """End this process when its input closes, as it does when the one who holds the other end is gone.

@@ -16,6 +16,7 @@ from typing import Any
 
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import PACKAGE, Chapter
+from ssl_theory.publishing.child import SPLIT
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.files import require_writable, write_whole
 
@@ -83,7 +84,7 @@ def execute(
         progress: Called with the number of each cell that begins, how many there are, and the seconds of
             processor time so far; once more when the last has ended, with a number beyond it.
         stop: What may end it early.
-        kernels: Where a warm process is asked for a kernel; a new one is started if None.
+        kernels: Where a warm process is asked for worker and kernel; new ones are started if None.
 
     Returns:
         The Python warnings that it gave.
@@ -116,10 +117,12 @@ def _run_worker(
     """Execute a chapter into a draft, in a process that works where the chapter lies, as Jupyter does."""
     folder, log, failure = draft.parent, draft.with_name("log"), None
     job |= {"notebook": str(chapter.path.resolve()), "output": str(draft), "folder": str(folder)}
+    warm, module = job["kernels"], "ssl_theory.publishing.worker"
+    started = ["-I", "-S", str(SPLIT), warm, module] if warm else ["-P", "-m", module]
     with (
         log.open("w", encoding="utf-8") as messages,
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "ssl_theory.publishing.worker"],
+            [sys.executable, *started],
             cwd=chapter.path.parent,
             env=os.environ | _settings(folder, threads),
             stdin=subprocess.PIPE,

@@ -1,14 +1,16 @@
-"""Kernels from one warm process: `python -m ssl_theory.publishing.warm SOCKET`, which ends with its stdin.
+"""Workers and kernels from one warm process: `python -m ssl_theory.publishing.warm SOCKET`.
 
-It imports once what every chapter imports, some seconds of processor time, and then splits off a kernel for
-each that asks. Whoever asks is `ssl_theory/publishing/split.py` in the place of a kernel: it hands over its
-arguments, its environment, its folder and its output, and lives and dies with the kernel that it was given.
+It does once what every chapter does at its beginning, some seconds of processor time, and then splits off a
+process for each that asks, until its stdin closes. Whoever asks is `ssl_theory/publishing/split.py` in the
+place of a worker or a kernel: it hands over the module to run, its arguments, environment, folder, input and
+outputs, and lives and dies with the process that it was given.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -17,19 +19,24 @@ import socket
 import sys
 import tempfile
 import threading
+import traceback
 from contextlib import suppress
 
+KERNEL, WORKER = "ipykernel_launcher", "ssl_theory.publishing.worker"
 IMPORTED = (
     "ipykernel.kernelapp",
     "ipywidgets",
     "scipy.optimize",
     "scipy.stats",
+    "torch._decomp.decompositions_for_jvp",  # which the first derivatives of a process import
+    "torch._dynamo",
     "torch.func",
     "ssl_theory.chapter",
     "ssl_theory.display.figures",
     "ssl_theory.display.widgets",
     "ssl_theory.hltm",
     "ssl_theory.operators",
+    "ssl_theory.publishing.worker",
     "ssl_theory.reference",
 )
 
@@ -39,6 +46,7 @@ def main() -> None:
     for name in IMPORTED:
         with suppress(ImportError):  # the chapter that needs it will tell
             importlib.import_module(name)
+    _draw()
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(sys.argv[1])
         door.listen()
@@ -50,7 +58,7 @@ def main() -> None:
             asked, _ = door.accept()
             if os.fork() == 0:
                 door.close()
-                _become_kernel(asked)
+                _become(asked)
             asked.close()
 
 
@@ -61,8 +69,19 @@ def _bury(number: int, frame: object) -> None:
             pass
 
 
-def _become_kernel(asked: socket.socket) -> None:
-    """Run a kernel in the place of the one who asks; never returns."""
+def _draw() -> None:
+    """Draw a figure, so that fonts are found and the grammar of formulas is built."""
+    with suppress(ImportError):
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        figure = Figure()
+        figure.subplots().set(xscale="log", xlabel=r"$\lambda_1\,\|W\|^2$", title="warm")
+        FigureCanvasSVG(figure).print_svg(io.BytesIO())
+
+
+def _become(asked: socket.socket) -> None:
+    """Run a module in the place of the one who asks; never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     text, outputs, _, _ = socket.recv_fds(asked, 1 << 20, 3)
     job = json.loads(text)
@@ -74,12 +93,35 @@ def _become_kernel(asked: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(job["environment"])
     tempfile.tempdir = None  # it is another chapter's
-    sys.argv = ["ipykernel_launcher", *job["arguments"]]
+    sys.argv = [job["module"], *job["arguments"]]
     threading.Thread(target=_end_with, args=[asked], daemon=True).start()
-    from ipykernel.kernelapp import launch_new_instance
+    code = _run(job["module"])
+    with suppress(OSError):
+        asked.send(bytes([code]))
+    os._exit(code)
 
-    launch_new_instance()
-    os._exit(0)
+
+def _run(module: str) -> int:
+    """Run a kernel or a worker to its end.
+
+    Returns:
+        Its exit code.
+    """
+    if module == KERNEL:
+        from ipykernel.kernelapp import launch_new_instance
+
+        launch_new_instance()
+        return 0
+    from ssl_theory.publishing import worker
+
+    try:
+        return worker.main()
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def _end_with(asked: socket.socket) -> None:
