@@ -23,7 +23,7 @@ STEPS = 150
 def ring_separation(w: Float[Tensor, "neurons n"]) -> Float[Tensor, "neurons n"]:
     """Return δ = K̄(11) − K̄(101) of ReLU neurons on a ring, from the gates of all translations."""
     n = w.shape[1]
-    objects = torch.zeros(2, n, dtype=w.dtype)
+    objects = torch.zeros(2, n, dtype=w.dtype, device=w.device)
     objects[0, [0, 1]] = objects[1, [0, 2]] = 1
     views = cyclic_translations(objects)
     gates = ReLUNetwork([w, torch.ones_like(w[:, :1]).T]).gates(views, 1).to(w)
