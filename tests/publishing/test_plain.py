@@ -114,7 +114,7 @@ def test_labels_are_numbered_by_chapter_and_named_after_theorems() -> None:
     assert found["t3-lemma-total"] == "Lemma 3.2"
     assert (found["eq-simple-loss"], found["fig-simple-world"]) == ("(3.1)", "Figure 3.1")
     assert found["simple-exercise-views"] == "Exercise 3.2"
-    assert found["simple-balance"] == "All layers grow together"
+    assert found["growth-balance"] == "All layers grow together"
 
 
 def test_authors_are_told_as_in_prose(tmp_path: Path) -> None:
