@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test serve lint mutate twins bench gpu clean
+.PHONY: book test serve pdf lint mutate twins bench gpu clean
 
 book: .venv/ready
 	@$(BIN)/ssl-theory build
@@ -12,6 +12,10 @@ test: .venv/ready
 
 serve: book
 	@$(BIN)/ssl-theory serve
+
+# the whole book in build/ssl_theory.pdf; needs Chromium
+pdf: book
+	@$(BIN)/ssl-theory pdf
 
 lint: .venv/ready
 	$(BIN)/ruff check .

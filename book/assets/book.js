@@ -1,5 +1,5 @@
-// A formula wider than its column says so at the edge where it goes on. It can be focused, and then the arrow
-// keys move it, so that it is reachable without a mouse.
+// A formula wider than its column says so at the edge where it goes on. It can be focused, as a figure that is wider
+// can, and then the arrow keys move it, so that it is reachable without a mouse.
 (() => {
   const mark = () => {
     for (const formula of document.querySelectorAll('mjx-container[display="true"]')) {
@@ -9,6 +9,9 @@
       if (beyond > 0) formula.tabIndex = 0;
       else formula.removeAttribute("tabindex");
     }
+    for (const figure of document.querySelectorAll(".bd-article figure"))
+      if (figure.scrollWidth > figure.clientWidth + 1) figure.tabIndex = 0;
+      else figure.removeAttribute("tabindex");
   };
   addEventListener("scroll", (event) => event.target.matches?.(".wide") && mark(), true);
   addEventListener("load", async () => {

@@ -1,4 +1,4 @@
-"""The command line: ssl-theory list | run | build | ledger | serve | experiment | inspect | notebooks.
+"""The command line; ssl-theory --help lists the commands.
 
 Nothing is imported before `main` runs, so that Ctrl-C finds a program that can answer it.
 """

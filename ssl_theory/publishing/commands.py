@@ -178,6 +178,39 @@ def serve(options: argparse.Namespace) -> None:
             running.serve_forever()
 
 
+def print_book(options: argparse.Namespace) -> None:
+    """Print the built book as one PDF, by Chromium."""
+    import json
+
+    from ssl_theory.publishing.catalogue import find_book
+    from ssl_theory.publishing.files import require_writable
+    from ssl_theory.publishing.printing import front, pdf
+
+    book = find_book()
+    folder = _build_folder(book)
+    stamp = folder / "site.json"
+    if not stamp.exists():
+        raise UsageError("there are no pages yet; build the book first: ssl-theory build")
+    content = json.loads(stamp.read_text(encoding="utf-8"))["content"][:10]
+    target = options.output or folder / "ssl_theory.pdf"
+    require_writable(target)
+    count = pdf(folder / "_build" / "html", front(book, content), target)
+    _report(f"{target}, {count} pages")
+
+
+def sheet(options: argparse.Namespace) -> None:
+    """Put all figures and controls of the built book on one page, to be looked at together."""
+    from ssl_theory.publishing.catalogue import find_book
+    from ssl_theory.publishing.figure_sheet import figure_sheet
+    from ssl_theory.publishing.files import write_whole
+
+    book = find_book()
+    folder = _build_folder(book)
+    text, count = figure_sheet(folder / "_build" / "html", book.files(), "_build/html/")
+    write_whole(folder / "figures.html", text)
+    _report(f"{folder / 'figures.html'}, {count} figures and controls")
+
+
 def check_notebooks(options: argparse.Namespace) -> None:
     """Name, or mend, the notebooks of the book that are not in canonical form."""
     from ssl_theory.publishing import notebooks
@@ -266,6 +299,10 @@ def _parser() -> argparse.ArgumentParser:
     add("ledger", show_ledger, "--json").add_argument("--json", action="store_true", help="for machines")
     add("serve", serve, "--port 8080").add_argument(
         "--port", type=_positive, help="1 to 65535 (default: the first free one from 8000)"
+    )
+    add("figures", sheet, "")
+    add("pdf", print_book, "-o book.pdf").add_argument(
+        "-o", "--output", type=Path, help="the file (default: build/ssl_theory.pdf)"
     )
     add_experiment(commands)
     shown = "encoder:model encoder:views --loss infonce --temperature 0.2 -o report/"

@@ -12,6 +12,7 @@ EXTRAS = {
     **dict.fromkeys(("kornia", "PIL", "pooch", "sklearn"), "images"),
     **dict.fromkeys(("mlxtend", "skimage"), "data"),
     **dict.fromkeys(("jupyter_book", "sphinx", "sphinx_mathjax_offline", "docutils"), "book"),
+    **dict.fromkeys(("playwright", "pypdf"), "pdf"),
     "tyro": "experiments",
     "lightning": "lightning",
     **dict.fromkeys(("dask", "distributed"), "cluster"),

@@ -30,7 +30,7 @@ EXECUTION = (
     "warm",
     "worker",
 )  # the modules of this package that outputs pass through
-APART = ("book", "cluster", "experiments", "lab", "test")  # extras that no chapter uses
+APART = ("book", "cluster", "experiments", "lab", "pdf", "test")  # extras that no chapter uses
 DYNAMIC = frozenset({"import_module", "__import__"})
 
 
