@@ -191,7 +191,10 @@ def print_book(options: argparse.Namespace) -> None:
     stamp = folder / "site.json"
     if not stamp.exists():
         raise UsageError("there are no pages yet; build the book first: ssl-theory build")
-    content = json.loads(stamp.read_text(encoding="utf-8"))["content"][:10]
+    try:
+        content = json.loads(stamp.read_text(encoding="utf-8"))["content"][:10]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BuildError(f"{stamp} is damaged; build the book again: ssl-theory build") from error
     target = options.output or folder / "ssl_theory.pdf"
     require_writable(target)
     count = pdf(folder / "_build" / "html", front(book, content), target)

@@ -239,12 +239,12 @@ def test_the_command_line_does_not_wait_for_torch() -> None:
 
 
 def test_help_shows_defaults_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("list", "run", "build", "ledger", "serve", "notebooks"):
+    for name in ("list", "run", "build", "ledger", "serve", "figures", "pdf", "notebooks"):
         with pytest.raises(SystemExit, match="0"):
             cli.main([name, "--help"])
         told = capsys.readouterr().out
         assert f"example:\n  ssl-theory {name}" in told
-        assert told.count("(default: ") == {"run": 2, "build": 2, "serve": 1}.get(name, 0)
+        assert told.count("(default: ") == {"run": 2, "build": 2, "serve": 1, "pdf": 1}.get(name, 0)
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

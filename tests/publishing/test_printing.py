@@ -69,6 +69,10 @@ def test_without_chromium_one_line_says_so(
     monkeypatch.chdir(tmp_path)
     assert main(["pdf"]) == 1
     assert capsys.readouterr().err.startswith("ssl-theory: printing needs Chromium")
+    for damaged in ("{", "[]", "{}", '{"content": 3}'):
+        (tmp_path / "build" / "site.json").write_text(damaged, encoding="utf-8")
+        assert main(["pdf"]) == 1
+        assert "site.json is damaged; build the book again: ssl-theory build\n" in capsys.readouterr().err
 
 
 def test_without_pages_one_line_says_so(
