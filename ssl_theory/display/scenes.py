@@ -279,6 +279,8 @@ def plain(value: Any) -> Any:
     """Return arrays, tensors and sequences as lists, NaN as None, all else as it is."""
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isinf(value).any():
+        return np.where(np.isnan(value), None, value.astype(object)).tolist()
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, (list, tuple, range)):
@@ -340,7 +342,8 @@ def _put(data: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(data, dict):
         return {key: _put(part, values) for key, part in data.items()}
     if isinstance(data, list):
-        return [_put(part, values) for part in data]
+        named = any(isinstance(part, (str, list, dict)) for part in data)
+        return [_put(part, values) for part in data] if named else data
     if not isinstance(data, str):
         return data
     if data.startswith("@"):
