@@ -280,7 +280,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isinf(value).any():
-        return np.where(np.isnan(value), None, value.astype(object)).tolist()
+        boxed = value.astype(object)
+        boxed[np.isnan(value)] = None
+        return boxed.tolist()
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, (list, tuple, range)):
