@@ -179,20 +179,25 @@ addEventListener("DOMContentLoaded", () => {
   addEventListener("keydown", (event) => event.key === "Escape" && (box.hidden = true));
 });
 
-// Search shows prose, not code, and puts first the page that has all words in its title; the reference comes last.
+// Search shows prose, not code, and puts first the page that has all words in its title, and the chapter whose
+// theorem has; the glossary and the reference come after.
 // On the document, whose listeners come before the window's: the search itself starts with the next of them.
 document.addEventListener("DOMContentLoaded", () => {
   if (typeof Search === "undefined" || typeof Scorer === "undefined") return;
-  const words = (new URLSearchParams(location.search).get("q") || "").toLowerCase().match(/[\p{L}\d]{3,}/gu) || [];
+  const split = (text) => text.toLowerCase().match(/[\p{L}\d]{3,}/gu) || [];
+  const words = split(new URLSearchParams(location.search).get("q") || "").map((w) => w.replace(/(ies|es|s)$/, ""));
+  const titles = JSON.parse(document.getElementById("theorem-titles")?.textContent ?? "{}");
   const text = Search.htmlToText;
   Search.htmlToText = (page, anchor) => {
     const shown = new DOMParser().parseFromString(page, "text/html");
     for (const e of shown.querySelectorAll("details.hide, .chapter-facts, .relation, p.check")) e.remove();
     return text(shown.documentElement.outerHTML, anchor);
   };
-  Scorer.score = ([page, title, , , score]) => {
-    const own = title.split(" > ")[0].toLowerCase();
-    const hit = words.length && words.every((word) => own.includes(word));
-    return score + (hit ? 30 : 0) - (page.startsWith("api/") ? 20 : 0);
+  const share = (title) =>
+    words.length && words.every((word) => title.toLowerCase().includes(word)) ? words.length / split(title).length : 0;
+  Scorer.score = ([page, title, anchor, , score]) => {
+    const own = share(title.split(" > ")[0]) ? 30 : 0;
+    const stated = anchor ? 0 : Math.max(0, ...(titles[page] ?? []).map(share));
+    return score + own + (stated && 20 + 40 * stated) - (/^(api\/|glossary$)/.test(page) ? 80 : 0);
   };
 });

@@ -7,20 +7,20 @@ follows them. A page that is gone is left as one that leads on, without scripts 
 from __future__ import annotations
 
 import html
-import json
 import posixpath
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ssl_theory.publishing.carried import as_script, carry
 from ssl_theory.publishing.errors import BuildError
 
 __all__ = ["lead_on", "moves"]
 
 FILE = "moved.toml"
 ADDRESS = re.compile(r"(?P<page>[\w-]+(?:/[\w-]+)*\.html)(?:#(?P<part>[\w.-]+))?")
-END = "</body>"
+NAME = "moved-parts"  # of the data, for the script
 GONE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -86,17 +86,15 @@ def _write(path: Path, page: str, parts: Mapping[str, str]) -> None:
     """Put the moves of one page into it, or a page in its place if it is gone."""
     top = posixpath.dirname(page) or "."
     relative = {part: _from(top, new) for part, new in parts.items()}
-    text = json.dumps(relative, sort_keys=True).replace("</", r"<\/")
-    data = f'<script type="application/json" id="moved-parts">{text}</script>'
     if path.exists():
-        shown = path.read_text(encoding="utf-8")
-        before, end, after = shown.rpartition(END)
-        path.write_text(f"{before}{data}\n{end}{after}" if end else shown + data, encoding="utf-8")
+        carry(path, NAME, relative)
         return
     to = relative.get("") or _from(top, _split(next(iter(parts.values())))[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     script = _from(top, "_static/book.js")
-    path.write_text(GONE.format(to=html.escape(to), data=data, script=script), encoding="utf-8")
+    path.write_text(
+        GONE.format(to=html.escape(to), data=as_script(NAME, relative), script=script), encoding="utf-8"
+    )
 
 
 def _from(top: str, address: str) -> str:

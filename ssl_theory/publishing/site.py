@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from ssl_theory import __version__
 from ssl_theory.publishing import api, frame, ledger, maps, moved, notebooks, plain, status
+from ssl_theory.publishing.carried import carry_titles
 from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
 from ssl_theory.publishing.citing import CONTENT, citation
 from ssl_theory.publishing.errors import BuildError
@@ -82,6 +83,7 @@ def render(
         _jupyter_book(build, Path(draft))
         require_proofread(made)
         moved.lead_on(made, moves)
+        carry_titles(made, executed)
         _sign(made, stamp["content"])
         _offer_plain(made / "_sources", book, executed)
         if _stamp(sources, config) != stamp:
