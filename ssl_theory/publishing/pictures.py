@@ -1,4 +1,4 @@
-"""A Sphinx extension that hands a chapter's glued figures to the pages.
+"""A Sphinx extension that hands a chapter's glued figures to the pages; a chapter's control for another page.
 
 MyST-NB can glue a figure only within the page that made it. Before Sphinx reads the book, this extension
 writes each glued SVG to pictures/KEY.svg, where an ordinary figure directive, with its number, caption and
@@ -8,13 +8,19 @@ alternative text, finds it.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
-
+from ssl_theory.publishing import notebooks
+from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.folding import GLUED
 
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+ASKED = re.compile(r"<!-- control: (\S+) -->")
 SVG = "image/svg+xml"
 
 
@@ -29,6 +35,32 @@ def glued_pictures(notebook: dict[str, Any]) -> dict[str, str]:
             if key and svg:
                 found[key] = svg if isinstance(svg, str) else "".join(svg)
     return found
+
+
+def with_controls(page: str, executed: Mapping[str, Path]) -> str:
+    """Return a page's Markdown with the first control of a chapter wherever it says `<!-- control: NAME -->`.
+
+    Args:
+        page: Markdown.
+        executed: Executed notebooks by the names of their chapters; one that is not built has no control.
+
+    Returns:
+        Markdown with raw HTML.
+
+    Raises:
+        BuildError: If the chapter shows no control.
+    """
+    return ASKED.sub(lambda asked: _first_control(asked[1], executed), page)
+
+
+def _first_control(name: str, executed: Mapping[str, Path]) -> str:
+    if name not in executed:
+        return ""
+    for output in notebooks.outputs(notebooks.read(executed[name])):
+        html = "".join(output.get("data", {}).get("text/html", ""))
+        if html.startswith('<figure class="ssl-control">'):
+            return f"`````{{raw}} html\n{html}\n`````"
+    raise BuildError(f"a page asks for the control of {name}, which shows none")
 
 
 def write_pictures(source: Path) -> None:

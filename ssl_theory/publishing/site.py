@@ -23,6 +23,7 @@ from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.ledger import Entry
 from ssl_theory.publishing.notation import letters_table
+from ssl_theory.publishing.pictures import with_controls
 from ssl_theory.publishing.proofread import require_proofread
 from ssl_theory.publishing.repository import placed, repository
 from ssl_theory.publishing.runner import Run
@@ -158,10 +159,12 @@ def assemble(
         "<!-- sharpened -->": lambda: maps.sharpened(executed),
         "<!-- letters -->": lambda: letters_table((c.name, c.place) for c in executed),
     }
+    named = {chapter.name: path for chapter, path in executed.items()}
     for name in [name for name in files if name.suffix == ".md"]:
         for marker, write in written.items():
             if marker.encode() in files[name]:
                 files[name] = files[name].replace(marker.encode(), write().encode())
+        files[name] = with_controls(files[name].decode(), named).encode()
     files |= {Path(f"{name}.md"): text.encode() for name, text in _reference(book, executed).items()}
     files[ledger.PICTURE] = ledger.draw(entries, executed).encode()
     files[Path("ledger.json")] = ledger.served(entries, executed).encode()

@@ -9,6 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ssl_theory.publishing import folding, pictures
+from ssl_theory.publishing.errors import BuildError
 
 HIDDEN = folding.GLUED + pictures.SVG
 
@@ -52,3 +53,21 @@ def test_unchanged_figure_is_not_written_again(source):
 def test_book_without_glued_figures_gets_no_folder(tmp_path):
     pictures.write_pictures(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_shows_the_first_control_of_a_chapter(tmp_path: Path) -> None:
+    shown = [
+        new_output("display_data", {"text/html": html})
+        for html in (
+            "<p></p>",
+            '<figure class="ssl-control">1</figure>',
+            '<figure class="ssl-control">2</figure>',
+        )
+    ]
+    paths = {"one": tmp_path / "one.ipynb", "none": tmp_path / "none.ipynb"}
+    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=shown)]), paths["one"])
+    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=shown[:1])]), paths["none"])
+    page = pictures.with_controls("a\n\n<!-- control: one -->\n\n<!-- control: absent -->\nb", paths)
+    assert page == 'a\n\n`````{raw} html\n<figure class="ssl-control">1</figure>\n`````\n\n\nb'
+    with pytest.raises(BuildError, match="a page asks for the control of none, which shows none"):
+        pictures.with_controls("<!-- control: none -->", paths)
