@@ -197,6 +197,7 @@ def print_book(options: argparse.Namespace) -> None:
         raise BuildError(f"{stamp} is damaged; build the book again: ssl-theory build") from error
     target = options.output or folder / "ssl_theory.pdf"
     require_writable(target)
+    _report("printing, which takes minutes")
     count = pdf(folder / "_build" / "html", front(book, content), target)
     _report(f"{target}, {count} pages")
 

@@ -37,6 +37,7 @@ LEFT_OUT = re.compile(r"ledger|status|api/.*")  # tables for a screen
 HOME = "http://book.invalid/"  # answered from the files of the built pages
 CONTENTS = "http://contents.invalid/"  # followed by the place of a page in the contents
 SCALE, MARGINS, WIDTH = 0.82, {"top": "18mm", "bottom": "20mm", "left": "20mm", "right": "20mm"}, 783
+STILL = re.compile(r"<noscript>.*?</noscript>", re.S)  # pictures for want of scripts, which run here
 FOOT = '<div style="font: 9px sans-serif; width: 100%; text-align: center">{}</div>'
 
 # Makes the page ready for paper, and returns its headings.
@@ -138,7 +139,7 @@ def pdf(site: Path, front: Front, target: Path) -> int:
     articles = {place: article(site, place) for place in places}
     named = {place: title(text) or place for place, text in articles.items()}
     prefixes = {place: f"{place.replace('/', '-')}--" for place in places}
-    texts = {place: within(text, place, prefixes) for place, text in articles.items()}
+    texts = {place: within(STILL.sub("", text), place, prefixes) for place, text in articles.items()}
     body = "\n".join(
         f'<article class="bd-article" id="{prefixes[place]}">{text}</article>'
         for place, text in texts.items()
