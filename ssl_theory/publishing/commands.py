@@ -116,6 +116,7 @@ def build(options: argparse.Namespace) -> None:
     from ssl_theory.publishing import parameters
     from ssl_theory.publishing.catalogue import find_book, known_theorems
     from ssl_theory.publishing.lock import lock
+    from ssl_theory.publishing.reading import require_short
     from ssl_theory.publishing.repository import placed, repository
 
     book = find_book()
@@ -124,6 +125,7 @@ def build(options: argparse.Namespace) -> None:
     repository(config if options.repository_url is None else placed(config, options.repository_url))
     known_theorems()
     work = {chapter: parameters.parse(chapter, options.parameter) for chapter in book.chapters().values()}
+    require_short(work)
     folder.mkdir(exist_ok=True)
     with lock(folder, _report):
         _build(book, folder, work, options)
@@ -145,11 +147,8 @@ def _build(
     ledger.write(entries, folder / "ledger.json")
     _report(f"{'ledger':16} {len(entries)} checks hold, {folder / 'ledger.json'}")
 
-    from ssl_theory.publishing.reading import too_long
     from ssl_theory.publishing.site import render
 
-    for line in too_long(work):
-        _report(line)
     _report(f"{'book':16} making the pages")
     index = render(book, executed, entries, folder, options.repository_url, runner.runs, force=options.force)
     _report(f"{'book':16} {index}")

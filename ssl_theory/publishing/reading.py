@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Chapter
+from ssl_theory.publishing.errors import BuildError
 
-__all__ = ["Length", "length", "open_prose", "reading_minutes", "too_long"]
+__all__ = ["Length", "length", "open_prose", "reading_minutes", "require_short", "too_long"]
 
 # Seconds that reading takes: a word, a formula in a line, a formula of its own.
 WORD, INLINE, DISPLAY = 0.25, 1.5, 15.0
@@ -56,6 +57,14 @@ def too_long(chapters: Iterable[Chapter]) -> list[str]:
         for name, found in measured.items()
         if found.words > WORDS or found.minutes > MINUTES
     ]
+
+
+def require_short(chapters: Iterable[Chapter]) -> None:
+    """Raise BuildError naming each chapter that asks for more words or minutes than a chapter should."""
+    if long := too_long(chapters):
+        raise BuildError(
+            "\n".join(["chapters are too long for one reading:", *(f"    {line}" for line in long)])
+        )
 
 
 def open_prose(lines: Sequence[str]) -> Iterator[str]:

@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 
 from ssl_theory.publishing import notebooks, reading
-from ssl_theory.publishing.reading import length, open_prose, reading_minutes, too_long
-from tests.publishing.books import code, text, write_chapter
+from ssl_theory.publishing.catalogue import find_book
+from ssl_theory.publishing.cli import main
+from ssl_theory.publishing.errors import BuildError
+from ssl_theory.publishing.reading import length, open_prose, reading_minutes, require_short, too_long
+from tests.publishing.books import code, text, write_book, write_chapter
+
+CHAPTERS = find_book(Path(__file__)).chapters()
 
 
 def words(source: str) -> tuple[int, int, int]:
@@ -90,3 +95,26 @@ def test_chapters_that_ask_for_too_much_are_named(tmp_path: Path) -> None:
         f"two: 3,503 open words and 14.6 minutes to read; {limits}",
         f"three: 3 open words and 20.3 minutes to read; {limits}",
     ]
+    require_short([short])
+    with pytest.raises(
+        BuildError, match=rf"too long for one reading:\n    two: 3,503 open words .*; {limits}$"
+    ):
+        require_short([short, long])
+
+
+def test_a_book_with_a_long_chapter_is_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chapter = write_book(tmp_path, {"one": ["1"]}).chapters()["one"]
+    notebook = notebooks.read(chapter.path)
+    notebook["cells"].append(text("word " * reading.WORDS))
+    chapter.path.write_text(notebooks.canonical(notebook), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["build"]) == 1
+    assert "\n    one: 3,503 open words" in capsys.readouterr().err
+    assert not (tmp_path / "build").exists(), "before anything runs"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_chapter_is_read_at_one_sitting(name: str) -> None:
+    assert not too_long([CHAPTERS[name]])
