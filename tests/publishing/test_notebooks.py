@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.publishing.books import code, text, write_chapter
 
 BOOK = find_book(Path(__file__))
 CHAPTERS = BOOK.chapters()
+HEADING = re.compile(r"^## ", re.M)
 
 
 def test_every_notebook_is_a_chapter_of_the_table_of_contents() -> None:
@@ -64,6 +66,21 @@ def test_code_cells_are_short_and_pictures_described(name: str) -> None:
             assert figure["caption"], index
             assert figure["name"].startswith("fig-"), index
             assert cell["metadata"]["mystnb"]["image"]["alt"], index
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_first_screen_tells_the_theorem_and_shows_picture_and_control(name: str) -> None:
+    cells = notebooks.read(CHAPTERS[name].path)["cells"]
+    first = notebooks.source(cells[0]).split("\n\n")[1]
+    told = re.fullmatch(r"\*\*(?P<bold>[^*].*)\*\*", first, re.S)
+    assert told is not None, "the title, then a paragraph in bold"
+    assert len(told["bold"].split()) < 90, "a sentence or two"
+    heads = [
+        k for k, c in enumerate(cells) if c["cell_type"] == "markdown" and HEADING.search(notebooks.source(c))
+    ]
+    before = [cell for cell in cells[: heads[0]] if cell["cell_type"] == "code"]
+    assert any(cell["metadata"].get("mystnb", {}).get("figure") for cell in before), "the figure"
+    assert any(re.search(r"\bcontrol\(", notebooks.source(cell)) for cell in before), "the control"
 
 
 def test_an_executed_notebook_is_restored_byte_for_byte(tmp_path: Path) -> None:
