@@ -161,7 +161,7 @@ class Store:
         for part in self.folder.glob("*.csv"):
             part.unlink()
 
-    def _keys(self, table: pd.DataFrame, one: Setting) -> pd.Series[str]:
+    def _keys(self, table: pd.DataFrame, one: Setting) -> pd.Series:
         """Return the key of each row, by the labels that a setting has."""
         names = tuple(one.labels)
         if table is self.table and names in self._keys_by:
