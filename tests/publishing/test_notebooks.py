@@ -83,6 +83,14 @@ def test_the_first_screen_tells_the_theorem_and_shows_picture_and_control(name: 
     assert any(re.search(r"\bcontrol\(", notebooks.source(cell)) for cell in before), "the control"
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_cells_that_announce_a_figure_show_nothing_else(name: str) -> None:
+    for index, cell in enumerate(notebooks.read(CHAPTERS[name].path)["cells"]):
+        if cell["metadata"].get("mystnb", {}).get("figure"):
+            shows = re.search(r"\b(check|control|print|display)\(", notebooks.source(cell))
+            assert shows is None, f"cell {index}: each of its outputs would be the figure"
+
+
 def test_an_executed_notebook_is_restored_byte_for_byte(tmp_path: Path) -> None:
     chapter = write_chapter(tmp_path, "one", ["print(1)", "x = 'ü'\n\n\nx"])
     source = chapter.path.read_text(encoding="utf-8")
