@@ -120,7 +120,7 @@ class Store:
     def rows(self, one: Setting) -> pd.DataFrame:
         """Return the rows of a setting, as a later call would read them."""
         text = self.table[self._keys(self.table, one) == one.key].to_csv(index=False)
-        return pd.read_csv(StringIO(text))
+        return pd.read_csv(StringIO(text), float_precision="round_trip")
 
     def add(self, one: Setting, rows: pd.DataFrame) -> None:
         """Keep the rows of a setting: labels to the last digit, other numbers to six."""

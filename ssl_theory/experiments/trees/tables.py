@@ -102,7 +102,7 @@ def stored(name: str) -> pd.DataFrame:
     places = [folder / "results" / f"{name}.csv" for folder in (_PACKAGE.parent / "book", _PACKAGE / "_book")]
     for path in places:
         if path.exists():
-            return pd.read_csv(path)
+            return pd.read_csv(path, float_precision="round_trip")
     raise FileNotFoundError(f"name must be that of a table in book/results, got {name!r}")
 
 
