@@ -91,6 +91,14 @@ def test_cells_that_announce_a_figure_show_nothing_else(name: str) -> None:
             assert shows is None, f"cell {index}: each of its outputs would be the figure"
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_code_is_no_wider_than_its_column(name: str) -> None:
+    cells = notebooks.read(CHAPTERS[name].path)["cells"]
+    shown = [c for c in cells if c["cell_type"] == "code" and notebooks.INSTALL not in notebooks.tags(c)]
+    lines = [line.partition("  # noqa")[0] for c in shown for line in notebooks.source(c).splitlines()]
+    assert not [line for line in lines if len(line) > 88]
+
+
 def test_an_executed_notebook_is_restored_byte_for_byte(tmp_path: Path) -> None:
     chapter = write_chapter(tmp_path, "one", ["print(1)", "x = 'ü'\n\n\nx"])
     source = chapter.path.read_text(encoding="utf-8")
