@@ -50,6 +50,8 @@ def test_chapters_declare_their_scale_and_state_their_theorems(name: str) -> Non
         assert f":label: {theorem.lower().replace('.', '-')}\n" in prose, theorem
     assert CHAPTERS[name].theorem_ids
     assert "{prf:proof}" in prose
+    folded = re.search(r"\{prf:proof\}[^\n]*\n(:\w+:[^\n]*\n)*:class:[^\n]*dropdown", prose)
+    assert not folded, "a proof does not fold by its class; put it into an admonition that does"
     assert prose.count("{exercise}") >= 2
     assert prose.count("{solution}") == prose.count("{exercise}")
     assert prose.count(":class: dropdown") >= prose.count("{solution}")
