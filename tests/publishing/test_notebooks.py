@@ -50,7 +50,9 @@ def test_chapters_declare_their_scale_and_state_their_theorems(name: str) -> Non
         assert f":label: {theorem.lower().replace('.', '-')}\n" in prose, theorem
     assert CHAPTERS[name].theorem_ids
     assert "{prf:proof}" in prose
-    assert prose.count("{prf:theorem}") <= 1, "a chapter has one theorem; what else it proves are propositions"
+    assert prose.count("{prf:theorem}") <= 1, (
+        "a chapter has one theorem; what else it proves are propositions"
+    )
     folded = re.search(r"\{prf:proof\}[^\n]*\n(:\w+:[^\n]*\n)*:class:[^\n]*dropdown", prose)
     assert not folded, "a proof does not fold by its class; put it into an admonition that does"
     assert prose.count("{exercise}") >= 2
