@@ -190,7 +190,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const text = Search.htmlToText;
   Search.htmlToText = (page, anchor) => {
     const shown = new DOMParser().parseFromString(page, "text/html");
-    for (const e of shown.querySelectorAll("details.hide, .chapter-facts, .relation, p.check")) e.remove();
+    for (const e of shown.querySelectorAll("details.hide, div.highlight, .chapter-facts, .relation, p.check")) e.remove();
     return text(shown.documentElement.outerHTML, anchor);
   };
   const share = (title) =>
