@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,15 +21,18 @@ __all__ = ["Strength", "growth"]
 
 def growth(outputs: Float[Tensor, "objects views n"], tau: float) -> float:
     """Return E[ξ (r_− − r_+)] = vec(W_l)ᵀ OP_l vec(W_l) of every layer l: InfoNCE with one negative."""
+    u = _gaps(outputs)
+    xi = InfoNCE(tau).pair_weights(torch.zeros_like(u), u[:, None])[:, 0]
+    return float((xi * u).mean())
+
+
+def _gaps(outputs: Float[Tensor, "objects views n"]) -> Float[Tensor, " triples"]:
+    """Return u = r_− − r_+ of all triples of views."""
     objects, views = outputs.shape[:2]
     everyone = outputs.flatten(0, 1)
     far = half_squared_distances(everyone, everyone)
     near = far.view(objects, views, objects, views).diagonal(dim1=0, dim2=2).movedim(-1, 0)
-    shape = (objects * views, views, objects * views)
-    r_pos = near.reshape(objects * views, views, 1).expand(shape).flatten()
-    r_neg = far[:, None, :].expand(shape).flatten()
-    xi = InfoNCE(tau).pair_weights(r_pos, r_neg[:, None])[:, 0]
-    return float((xi * (r_neg - r_pos)).mean())
+    return (far[:, None] - near.reshape(objects * views, views, 1)).flatten()
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,15 @@ class Strength:
             values,
         )
 
+    def _outputs(self, s: float) -> Tensor:
+        return self.net(self.objects[:, None] + s * self.noise).detach()
+
     def _growth(self, s: float, tau: float) -> float:
-        return growth(self.net(self.objects[:, None] + s * self.noise).detach(), tau)
+        return growth(self._outputs(s), tau)
 
     @cached_property
     def _signs(self) -> NDArray[Any]:
-        rows = [[self._growth(s, tau) for s in self.strengths] for tau in self.taus[::-1]]
-        return np.asarray(np.sign(rows))
+        b = 1 / torch.from_numpy(self.taus[::-1].copy())
+        gaps = (_gaps(self._outputs(s)) for s in self.strengths)
+        columns = [(u * torch.sigmoid(-b[:, None] * u)).mean(1).sign() for u in gaps]
+        return torch.stack(columns, 1).numpy()

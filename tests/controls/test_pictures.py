@@ -45,6 +45,10 @@ def test_strength_shows_the_sign_and_the_growth():
     picture = Strength(net, objects, noise, np.geomspace(0.05, 3, 4), np.geomspace(0.1, 3, 3))
     values = picture(3.0, 0.1).values
     assert values["signs"][-1, -1] == np.sign(values["growth"])  # coldest and strongest: below, on the right
+    taus, strengths = np.geomspace(0.1, 3, 3)[::-1], np.geomspace(0.05, 3, 4)
+    forms = [[growth(net(objects[:, None] + s * noise), tau) for s in strengths] for tau in taus]
+    assert (values["signs"] == np.sign(forms)).all()
+    assert len(np.unique(values["signs"][:, -1])) == 2, "else upside down would pass"
     assert values["growth"] == growth(net(objects[:, None] + 3.0 * noise), 0.1)
     assert values["word"] == "shrink"
     assert np.abs(values["curve"]).max() == 1
