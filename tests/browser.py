@@ -7,7 +7,7 @@ import io
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from axe_playwright_python.base import AXE_FILE_PATH
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, sync_playwright
+from playwright.sync_api import TimeoutError as TimedOut
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
@@ -50,6 +51,8 @@ _BARRIERS = """async () => {
     .filter((v) => ["serious", "critical"].includes(v.impact))
     .map((v) => `${v.id}: ${v.nodes.length} times, as in ${v.nodes[0].html.slice(0, 120)}`);
 }"""
+
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 _STUCK = """() => [...document.querySelectorAll("main *")]
   .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth && e.tabIndex < 0)
@@ -174,9 +177,9 @@ def visit(context: BrowserContext, base: str, name: str) -> Visit:
         _measure(page, scheme, found)
     page.set_viewport_size(PHONE)
     page.wait_for_timeout(400)  # theme and controls look anew at their width a moment after a change of size
-    found.overflow = page.evaluate(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    )
+    with suppress(TimedOut):  # later on a machine that has much to do
+        page.wait_for_function(f"{_OVERFLOW} <= 0", timeout=5000)
+    found.overflow = page.evaluate(_OVERFLOW)
     found.stuck = page.evaluate(_STUCK)
     found.cut += page.evaluate(_CUT)
     page.set_viewport_size(DESK)
