@@ -22,6 +22,15 @@ Label = str | int | float | bool
 Work = Callable[[Path | None], pd.DataFrame]
 
 
+# unless it is told not to; later versions read exactly, and deprecate to tell them
+_ROUNDS = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
+
+
+def read_exactly(source: Path | StringIO) -> pd.DataFrame:
+    """Return a CSV table whose numbers are those that were written."""
+    return pd.read_csv(source, float_precision="round_trip") if _ROUNDS else pd.read_csv(source)
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting of a sweep.
@@ -120,7 +129,7 @@ class Store:
     def rows(self, one: Setting) -> pd.DataFrame:
         """Return the rows of a setting, as a later call would read them."""
         text = self.table[self._keys(self.table, one) == one.key].to_csv(index=False)
-        return pd.read_csv(StringIO(text), float_precision="round_trip")
+        return read_exactly(StringIO(text))
 
     def add(self, one: Setting, rows: pd.DataFrame) -> None:
         """Keep the rows of a setting: labels to the last digit, other numbers to six."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssl_theory.experiments.store import Label, Setting
+from ssl_theory.experiments.store import Label, Setting, read_exactly
 from ssl_theory.experiments.sweep import Report, Shard, sweep
 from ssl_theory.experiments.trees.memory import seeds_at_once
 from ssl_theory.experiments.trees.settings import ADDED, TreeExperiment
@@ -102,7 +102,7 @@ def stored(name: str) -> pd.DataFrame:
     places = [folder / "results" / f"{name}.csv" for folder in (_PACKAGE.parent / "book", _PACKAGE / "_book")]
     for path in places:
         if path.exists():
-            return pd.read_csv(path, float_precision="round_trip")
+            return read_exactly(path)
     raise FileNotFoundError(f"name must be that of a table in book/results, got {name!r}")
 
 
