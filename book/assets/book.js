@@ -177,6 +177,7 @@ addEventListener("DOMContentLoaded", () => {
   addEventListener("mouseover", want);
   addEventListener("focusin", want);
   addEventListener("keydown", (event) => event.key === "Escape" && (box.hidden = true));
+  addEventListener("resize", () => ((wanted = null), (box.hidden = true))); // the link is elsewhere now
 });
 
 // Search shows prose, not code, and puts first the page that has all words in its title, and the chapter whose
