@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -16,13 +14,7 @@ from matplotlib.figure import Figure
 
 from ssl_theory.display import figures
 
-
-@pytest.fixture(autouse=True)
-def _theme() -> Iterator[None]:
-    with mpl.rc_context({"backend": "agg"}):
-        figures.use_theme()
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("theme")
 
 
 def svg(figure: Figure) -> bytes:

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_theory.display import figures
 from ssl_theory.display.scenes import Grid, Line, Scene
 from ssl_theory.display.shapes import draw_shapes, shapes_panel
 from ssl_theory.views import two_shapes
 
-
-@pytest.fixture(autouse=True)
-def _theme() -> Iterator[None]:
-    with mpl.rc_context({"backend": "agg"}):
-        figures.use_theme()
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("theme")
 
 
 def numbered(rows: int, columns: int, side: int) -> np.ndarray:

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection, PathCollection
 
-from ssl_theory.display import figures
 from ssl_theory.display.trees import WIDEST, draw_tree, positions
 from ssl_theory.hltm import LatentTree, Topology
 from tests.hltm.cases import parent_lists
 
-
-@pytest.fixture(autouse=True)
-def _theme() -> Iterator[None]:
-    with mpl.rc_context({"backend": "agg"}):
-        figures.use_theme()
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("theme")
 
 
 @given(parent_lists(12))
