@@ -282,7 +282,7 @@ def _evidence(entry: Entry) -> str:
     if entry["tightness"] is not None:
         told.append(f"left side at most {entry['tightness']:.2g} of the right")
     if entry["power"] is not None:
-        told.append(f"would notice {entry['power']:.0%} of the effect")
+        told.append(f"would notice {100 * entry['power']:.0f}\u00a0% of the effect")
     return html.escape("; ".join([*told, *filter(None, [entry["reason"]])]))
 
 

@@ -22,6 +22,8 @@ RAW = re.compile(
     r"|\{(?:eq|ref|doc|numref|cite|glue|prf:ref|term|check|sub-ref)(?::[\w:]*)?\}"  # a role
     r"|\(\?\?\?\)|\[\?\?\?\]"
     r"|:::|```"
+    r"|(?<![\w.])\d[\d.]*e[+−-]?\d+\b"  # a number as Python writes it
+    r"|(?<![A-Za-z\d./])[A-Za-zΑ-Ωα-ωℓ][\u0300-\u036f]*(?:_|\^(?!\())[\w{(⋆⊥*+−-]"  # a formula in plain text
     r"|\b(?:eq|fig|sec|t\d+)-[a-z]+(?:-[a-z]+)+\b(?=\))"  # a label where a number belongs
 )
 

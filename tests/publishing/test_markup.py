@@ -26,6 +26,16 @@ def test_folded_code_says_what_it_is_once() -> None:
     )
     assert mended(bar) == '<summary>Check it <span class="lines">2 lines</span></summary>'
     assert mended("<summary>Another</summary>") == "<summary>Another</summary>"
+    formula = mended(bar.replace("Check it", "S &lt; V_x, B"))
+    assert formula.startswith("<summary><i>S</i> &lt; <i>V</i><sub><i>x</i></sub>, <i>B</i> <span")
+
+
+def test_formulas_and_numbers_in_words_are_set() -> None:
+    body = '<p>V_x is <span class="pasted-text">-6e-05</span>, <code>V_x</code></p>'
+    assert mended(body) == (
+        '<p><i>V</i><sub><i>x</i></sub> is <span class="pasted-text">'
+        "−6\u00a0×\u00a010<sup>−5</sup></span>, <code>V_x</code></p>"
+    )
 
 
 def test_names_of_code_become_ids() -> None:

@@ -12,6 +12,7 @@ SOUND = r"""<html><head><title>$x$</title></head><body><nav>{eq}`menu`</nav><art
 <div class="math">\[\hat v = {eq}\]</div><pre>{glue:text}`a` $b$ \mathbb</pre><p><code>$x$</code></p>
 <figcaption class="tex2jax_process">\(\mathrm{OP}\)</figcaption>
 <dl><dt class="sig sig-object">a='$s$'</dt></dl>
+<p>ssl_theory, <i>V</i><sub>x</sub>, version 7c2445e696, a/b_c, 2.5.</p>
 <img src="a.png"><script>"$$"</script></article><footer>\mathbb</footer></body></html>"""
 
 
@@ -32,6 +33,12 @@ def test_a_sound_page_has_nothing_raw() -> None:
         "by (???) it",
         "::: {note}",
         "by (eq-simple-pairs) it",
+        "at most 6e-05 of it",
+        "between 1.5e+16 and it",
+        "against V_x and it",
+        "beyond φ_⋆ of it",
+        "of K̄_{l} and it",
+        "by a^2 and it",
     ],
 )
 def test_what_stays_raw_is_found_with_the_words_around_it(words: str) -> None:
