@@ -450,6 +450,7 @@
       framed = requestAnimationFrame(show);
     }).observe(place);
     show();
+    document.fonts.ready.then(show);  // lines were broken by the width of other letters
     box.sslControl = { data, sceneNow, position };
   };
   const start = () => document.querySelectorAll(".ssl-control").forEach(setUp);

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ssl_theory.display import fonts
+
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GREY = PALETTE = (
     "#0072B2",
     "#D55E00",
@@ -50,7 +52,7 @@ _STYLE: dict[str, Any] = {
     "figure.dpi": 144,
     "figure.facecolor": PAPER,
     "figure.figsize": (5.8, 3.4),
-    "font.family": "DejaVu Sans",
+    "font.family": [fonts.FAMILY, "DejaVu Sans"],  # the latter for signs that the former lacks
     "font.size": 10,
     "grid.color": "#E4E2DC",
     "grid.linewidth": 0.7,
@@ -74,11 +76,13 @@ _STYLE: dict[str, Any] = {
 
 def use_theme() -> None:
     """Set the book's look for every figure drawn afterwards; in a notebook, draw them as SVG."""
+    fonts.install()
     sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc=_STYLE)
     if get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", metadata=SVG_METADATA)
+        # the layout leaves room for all: to look for what stands out would lay the figure out once more
+        set_matplotlib_formats("svg", metadata=SVG_METADATA, bbox_inches=None)
 
 
 def to_array(values: ArrayLike | Tensor) -> NDArray[Any]:

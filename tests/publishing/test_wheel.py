@@ -69,5 +69,5 @@ def test_what_needs_a_checkout_says_so(installed: Path, tmp_path: Path, name: st
 
 def test_every_file_of_the_library_is_in_the_wheel(installed: Path) -> None:
     for path in (ROOT / "ssl_theory").rglob("*"):
-        if path.suffix in (".py", ".toml", ".typed"):
+        if path.suffix in (".py", ".toml", ".ttf", ".typed"):
             assert (installed / path.relative_to(ROOT)).exists(), path
