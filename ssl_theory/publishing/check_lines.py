@@ -31,16 +31,18 @@ def check_line(record: Record, ledger: str, *, anchor: bool = True) -> str:
 
     Args:
         record: What the check left.
-        ledger: Address of the ledger, where the check has a row.
+        ledger: Address of the ledger, where the check has a row; none if empty.
         anchor: Whether the line carries the id that links lead to.
     """
     name = check_anchor(record["id"])
+    told = html.escape(record["id"])
+    told = f'<a href="{ledger}#{name}">{told}</a>' if ledger else f"<b>{told}</b>"
     fails = record["kind"] == "fails"
     own = f'id="{name}" ' if anchor else ""
     said = "breaks as predicted, " if fails else ""
     return (
         f'<p {own}class="check"><span class="check-mark" aria-hidden="true">✓</span> '
-        f'<a href="{ledger}#{name}">{html.escape(record["id"])}</a>: {said}{typeset(record["checked"])}. '
+        f"{told}: {said}{typeset(record['checked'])}. "
         f'<span class="check-numbers">{_broken(record) if fails else _held(record)}.</span></p>'
     )
 
@@ -93,7 +95,7 @@ def _held(record: Record) -> str:
     if record["tightness"] is not None:
         told.append(f"left side at most {record['tightness']:.2g} of the right")
     if record["power"] is not None:
-        told.append(f"would notice {record['power']:.0%} of the effect")
+        told.append(f"would notice {100 * record['power']:.0f}\u00a0% of the effect")
     return "; ".join([*told, html.escape(record["status"])])
 
 

@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ssl_theory.checks import MIME
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Book, Chapter
+from ssl_theory.publishing.check_lines import check_line
 from ssl_theory.publishing.folding import GLUED
 from ssl_theory.publishing.labels import authors, labels
+from ssl_theory.publishing.typeset import typeset_numbers, unicode_number
 from ssl_theory.theorems import claims
 
 __all__ = ["Known", "known", "plain"]
@@ -35,12 +38,14 @@ class Known:
         labels: What a reference to each label reads.
         authors: Author and year of each source.
         titles: The titles of the chapters, by name.
-        values: What the code of one chapter handed to its text.
+        chapter: The name of the chapter that refers.
+        values: What its code handed to its text.
     """
 
     labels: Mapping[str, str]
     authors: Mapping[str, str]
     titles: Mapping[str, str]
+    chapter: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,10 +67,10 @@ def plain(notebook: Mapping[str, Any], chapter: Chapter, known: Known) -> dict[s
         chapter: Its chapter.
         known: What the references of its book lead to.
     """
-    known = replace(known, values=_values(notebook))
+    known = replace(known, chapter=chapter.name, values=_values(notebook))
     cells: list[dict[str, Any]] = []
     for cell in notebook["cells"]:
-        cells.append(_without_glue(cell))
+        cells.append(_with_outputs(cell))
         figure = cell.get("metadata", {}).get("mystnb", {}).get("figure", {})
         if cell["cell_type"] == "markdown":
             cells[-1] = cell | {"source": _text(notebooks.source(cell), known)}
@@ -87,11 +92,23 @@ def _values(notebook: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _without_glue(cell: Mapping[str, Any]) -> dict[str, Any]:
+def _with_outputs(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell without what it handed to the text; checks and tables as print has them."""
     if "outputs" not in cell:
         return dict(cell)
     shown = [output for output in cell["outputs"] if "scrapbook" not in output.get("metadata", {})]
-    return dict(cell) | {"outputs": shown}
+    return dict(cell) | {"outputs": [_output(output) for output in shown]}
+
+
+def _output(output: Mapping[str, Any]) -> dict[str, Any]:
+    data = output.get("data", {})
+    if MIME in data:
+        line = check_line(data[MIME], "", anchor=False)
+    elif "<td" in (table := "".join(data.get("text/html", ""))):
+        line = typeset_numbers(table)
+    else:
+        return dict(output)
+    return dict(output) | {"data": data | {"text/html": line}}
 
 
 def _text(markdown: str, known: Known) -> str:
@@ -180,9 +197,11 @@ def _role(role: str, said: str, known: Known) -> str:
     if named:
         return named["text"]
     if role == "doc":
-        return known.titles.get(target.rpartition("/")[2], target.rpartition("/")[2])
+        name = target.rpartition("/")[2]
+        return f"*{known.titles[name]}*" if name in known.titles else name
     if role == "check":
-        return f"{said} ({claims()[said][0].chapter})" if said in claims() else said
+        elsewhere = said in claims() and claims()[said][0].chapter != known.chapter
+        return f"{said}, `{claims()[said][0].chapter}`" if elsewhere else said
     return said if role == "term" else known.labels.get(target, target)
 
 
@@ -195,7 +214,7 @@ def _value(said: str, values: Mapping[str, str]) -> str:
         value = ast.literal_eval(values[name])
     except (ValueError, SyntaxError):
         return values[name]
-    return format(value, form)
+    return unicode_number(format(value, form))
 
 
 def _cited(role: str, said: str, authors: Mapping[str, str]) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from ssl_theory.checks import MIME
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.folding import GLUED
 from ssl_theory.publishing.labels import authors, labels
 from ssl_theory.publishing.plain import Known, known, plain
 from tests.publishing.books import code, text
+from tests.publishing.test_ledger import pass_all
 
 BOOK = find_book()
 CHAPTER = BOOK.chapter("simple")
@@ -60,10 +62,12 @@ def test_exercises_are_quoted_and_solutions_fold() -> None:
         ("{prf:ref}`t3` and {prf:ref}`the law <t3>`", "Theorem T3 and the law"),
         ("{eq}`eq-a`, {numref}`fig-a`, {ref}`s`", "(3.4), Figure 3.1, A part"),
         ("{ref}`some\nwords <s>`", "some\nwords"),
-        ("{doc}`../foundations/losses`, {doc}`there <../notation>`", "What losses share, there"),
+        ("{doc}`../foundations/losses`, {doc}`there <../notation>`", "*What losses share*, there"),
         ("{cite:t}`tian` {cite:p}`tian,du`", "Tian et al. (2020) (Tian et al., 2020; Du, 2018)"),
-        ("{term}`gate`, {check}`T3.psd`, {check}`unknown`", "gate, T3.psd (simple), unknown"),
+        ("{term}`gate`, {check}`T3.psd`, {check}`unknown`", "gate, T3.psd, unknown"),
+        ("as checked ({check}`T5.collapse-deep`)", "as checked (T5.collapse-deep, `pulling`)"),
         ("{glue:text}`rate:.1f` {glue:text}`word` {glue:text}`lost`", "2.5 ten …"),
+        ("{glue:text}`small:.0e` {glue:text}`small`", "−6\u00a0×\u00a010⁻⁵ −6.2\u00a0×\u00a010⁻⁵"),
         ("(a-target)=\n## Heading", "## Heading"),
         (":::{note}\nMind.\n:::", "> **Note.**\n>\n> Mind."),
         (":::{div} relation\nMind.\n:::", "Mind."),
@@ -78,13 +82,32 @@ def test_references_and_numbers_are_written_out(written: str, reads: str) -> Non
             "metadata": {"scrapbook": {"name": name}},
             "data": {f"{GLUED}text/plain": value},
         }
-        for name, value in (("rate", "2.512"), ("word", "'ten'"))
+        for name, value in (("rate", "2.512"), ("word", "'ten'"), ("small", "-6.2e-05"))
     ]
     found = plain({"cells": [text("# A"), code("1") | {"outputs": glued}, text(written)]}, CHAPTER, KNOWN)[
         "cells"
     ]
     assert notebooks.source(found[-1]) == reads
     assert found[2]["outputs"] == [], "the text has them now"
+
+
+def test_checks_and_tables_are_as_print_has_them() -> None:
+    record = pass_all("simple")[0]
+    outputs = [
+        {"output_type": "display_data", "data": {MIME: record, "text/html": "raw", "text/plain": "plain"}},
+        {"output_type": "display_data", "data": {"text/html": ["<td>6e-05</td>", "<th>6e-05</th>"]}},
+        {"output_type": "stream", "text": "6e-05"},
+    ]
+    found = plain({"cells": [text("# A"), code("1") | {"outputs": outputs}]}, CHAPTER, KNOWN)["cells"][2][
+        "outputs"
+    ]
+    line = found[0]["data"]["text/html"]
+    assert line.startswith('<p class="check">')
+    assert f"<b>{record['id']}</b>: " in line
+    assert "href" not in line
+    assert found[0]["data"]["text/plain"] == "plain"
+    assert found[1]["data"]["text/html"] == "<td>6\u00a0×\u00a010⁻⁵</td><th>6e-05</th>"
+    assert found[2]["text"] == "6e-05"
 
 
 def test_figures_keep_number_and_caption() -> None:
