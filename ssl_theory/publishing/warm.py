@@ -24,6 +24,7 @@ from contextlib import suppress
 
 KERNEL, WORKER = "ipykernel_launcher", "ssl_theory.publishing.worker"
 IMPORTED = (
+    "debugpy.server",  # which every kernel imports
     "ipykernel.kernelapp",
     "ipywidgets",
     "scipy.optimize",
