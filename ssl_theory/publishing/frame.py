@@ -21,6 +21,8 @@ STATEMENT = re.compile(
     r"^(?P<fence>`{3,})\{prf:(?P<kind>\w+)\}[^\n]*\n:label: (?P<label>\S+)\n.*?(?=^(?P=fence)$)", re.M | re.S
 )
 
+BREAKS = re.compile(r"^## (Where it breaks[^\n]*)$", re.M)
+
 
 def framed(
     notebook: dict[str, Any],
@@ -113,8 +115,17 @@ def _facts(
             f"**holds:** {count_of(count, 'check')} with {'its control' if count == 1 else 'their controls'}"
         )
     first = min(own, key=lambda theorem: "." in theorem.id, default=None)
-    parts += _links(first, entries, proved) if first else [f"{{ref}}`re-run <open-{chapter.name}>`"]
+    *links, again = _links(first, entries, proved) if first else [f"{{ref}}`re-run <open-{chapter.name}>`"]
+    parts += [*links, *_limits(notebook), again]
     return f":::{{div}} chapter-facts\n{' · '.join(parts)}\n:::"
+
+
+def _limits(notebook: dict[str, Any]) -> list[str]:
+    """Return a link to the section that says where the theorem ends, if there is one."""
+    prose = (notebooks.source(c) for c in notebook["cells"] if c["cell_type"] == "markdown")
+    found = next(filter(None, map(BREAKS.search, prose)), None)
+    name = re.sub(r"[^a-z0-9]+", "-", found[1].lower()).strip("-") if found else ""
+    return [f'<a href="#{name}">where it breaks</a>'] if name else []
 
 
 def _opening(prose: str, facts: str) -> str:

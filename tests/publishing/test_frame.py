@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,31 @@ def test_a_chapter_opens_with_its_facts_and_closes_with_how_to_open_it() -> None
     assert "](https://binder.example/v2/gh/a/b/main?urlpath=lab" in closing
     assert 'href="../_sources/covariance/simple.ipynb" download' in closing
     assert "https://github.com/a/b/blob/main/book/covariance/simple.ipynb" in closing
+
+
+def test_the_first_lines_lead_to_where_the_theorem_ends() -> None:
+    def facts(*cells: dict[str, Any]) -> str:
+        return str(shown(ran(*cells))[0]["source"])
+
+    breaks = text("Words.\n\n## Where it breaks: kinks, and more\n\n## Where it breaks again")
+    told = ' · <a href="#where-it-breaks-kinks-and-more">where it breaks</a> · {ref}`re-run <open-simple>`'
+    assert told in facts(text("## The claim"), breaks)
+    assert "where it breaks" not in facts(text("## The claim"))
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_chapter_has_the_same_anatomy(name: str) -> None:
+    cells = notebooks.read(CHAPTERS[name].path)["cells"]
+    prose = "\n".join(notebooks.source(cell) for cell in cells if cell["cell_type"] == "markdown")
+    sections = re.findall(r"^## (.*)$", prose, re.M)
+    claim, breaks = (
+        next(n for n, title in enumerate(sections) if title.startswith(opening))
+        for opening in ("The claim", "Where it breaks")
+    )
+    assert claim < breaks < sections.index("Exercises")
+    assert sections[-3:] == ["Exercises", "Summary", "Sources"]
+    assert "{prf:proof}" in prose
+    assert any(".check(" in notebooks.source(cell) for cell in cells if cell["cell_type"] == "code")
 
 
 def test_the_command_runs_the_chapter_with_the_parameters_it_had() -> None:
