@@ -5,6 +5,9 @@ async () => {
   const start = (text) => text.trim().slice(0, 80);
   const name = (e) => start(e.getAttribute("alt") || e.getAttribute("src") || e.outerHTML);
   const all = (selector, root = main) => [...root.querySelectorAll(selector)];
+  const shown = all("img", document).filter((e) => e.getClientRects().length);
+  shown.forEach((e) => { e.loading = "eager"; });
+  await Promise.all(shown.map((e) => e.decode().catch(() => {})));
 
   const formulas = all(".math", document);
   const prose = main.cloneNode(true);

@@ -60,5 +60,5 @@ def _shown(figure: str, place: str, number: int, root: str) -> str:
     label = LABEL.search(figure.partition(">")[0])
     name = label[1] if label else "control" if "ssl-control" in figure.partition(">")[0] else "figure"
     address = f"{root}{place}.html" + (f"#{label[1]}" if label else "")
-    shown = within(figure, place, {place: f"figure-{number}--"}, root)
+    shown = within(figure.replace(' loading="lazy"', ""), place, {place: f"figure-{number}--"}, root)
     return f'<section><p><a href="{address}">{html.escape(name)}</a></p>{shown}</section>'

@@ -44,6 +44,7 @@ FOOT = '<div style="font: 9px sans-serif; width: 100%; text-align: center">{}</d
 READY = """async () => {
   for (const e of document.querySelectorAll("details:not(.hide, .cite)")) e.open = true;
   for (const e of document.querySelectorAll("section[id$='--open-this-chapter']")) e.remove();
+  for (const e of document.querySelectorAll("img.only-dark")) e.remove();
   for (const e of document.images) e.loading = "eager";
   await window.MathJax?.startup?.promise;
   await document.fonts.ready;
