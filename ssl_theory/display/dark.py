@@ -2,7 +2,8 @@
 
 Greys change places between paper and ink. Colours keep their hue, and are lifted as far as words in them need
 to be read on the dark surface. Raster images stay as they are, and so does what `keep` marks: a coloured
-ground and the words on it. Areas that `turn` marks, with colours that begin at the paper, begin at the surface.
+ground and the words on it. Areas that `turn` marks, with colours that begin at the paper, begin at the
+surface.
 Lightness, chroma and hue are those of OKLab (https://bottosson.github.io/posts/oklab).
 """
 
