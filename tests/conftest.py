@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
+
+gc.disable()  # while modules are imported, which leaves next to nothing to collect
 
 _HOOK = jaxtyping.install_import_hook("ssl_theory", "beartype.beartype")
 
@@ -22,6 +25,12 @@ settings.register_profile(
     "book", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("book")
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of every later collection: it stays to the end."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
