@@ -137,10 +137,10 @@ def turn(*artists: Artist) -> None:
 
 
 def _mark(mark: str, artists: tuple[Artist, ...]) -> None:
-    for artist in artists:
-        figure = artist.get_figure(root=True)
-        marked = 0 if figure is None else len(figure.findobj(lambda a: str(a.get_gid()).startswith(mark)))
-        artist.set_gid(f"{mark}-{marked + 1}")
+    figure = artists[0].get_figure(root=True) if artists else None
+    marked = figure.findobj(lambda artist: str(artist.get_gid()).startswith(mark)) if figure else []
+    for number, artist in enumerate(artists, len(marked) + 1):
+        artist.set_gid(f"{mark}-{number}")
 
 
 def _with_dark_colours(text: str, *, turned: bool) -> str:

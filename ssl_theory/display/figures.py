@@ -14,7 +14,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from IPython.core.getipython import get_ipython
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
@@ -32,10 +34,12 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GREY = PALETTE = (
 )
 INK = "#2B2F36"
 PAPER = "#FBFAF7"
-DIVERGING = "RdBu_r"
+DIVERGING, SEQUENTIAL = "RdBu_r", "paper_to_blue"  # names of matplotlib colour maps
 
 SVG_METADATA = {"Date": None, "Creator": None}
 DENSE = 400  # more marks than this are rasterised: the SVG would outweigh the page
+
+colormaps.register(LinearSegmentedColormap.from_list(SEQUENTIAL, [PAPER, BLUE]), force=True)
 
 _STYLE: dict[str, Any] = {
     "axes.edgecolor": "#9AA0A8",
@@ -56,6 +60,7 @@ _STYLE: dict[str, Any] = {
     "font.size": 10,
     "grid.color": "#E4E2DC",
     "grid.linewidth": 0.7,
+    "image.cmap": SEQUENTIAL,
     "image.interpolation": "nearest",
     "legend.fontsize": 9,
     "legend.frameon": False,

@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -17,7 +18,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from PIL import Image
 
-from ssl_theory.display.figures import BLUE, GREEN, GREY, INK, ORANGE, PAPER, PURPLE, SKY, VERMILION
+from ssl_theory.display.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    SEQUENTIAL,
+    SKY,
+    VERMILION,
+)
 from ssl_theory.display.scenes import Scene, around, extents
 
 __all__ = ["draw_scene", "still"]
@@ -33,7 +45,7 @@ _DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
 _SHAPES = {"circle": "o", "square": "s", "diamond": "D", "plus": "P", "cross": "X"}
 _SCALES = {
     "diverging": LinearSegmentedColormap.from_list("diverging", [BLUE, PAPER, VERMILION]),
-    "sequential": LinearSegmentedColormap.from_list("sequential", [PAPER, BLUE]),
+    "sequential": colormaps[SEQUENTIAL],
 }
 Data = Mapping[str, Any]
 

@@ -14,7 +14,8 @@ from matplotlib.pyplot import subplots
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ssl_theory.display.figures import GREY, INK, to_array
+from ssl_theory.display.dark import keep
+from ssl_theory.display.figures import GREY, INK, SEQUENTIAL, to_array
 from ssl_theory.display.scenes import Nodes, Panel
 from ssl_theory.hltm import Topology
 
@@ -28,7 +29,7 @@ def draw_tree(
     polarities: ArrayLike | Tensor | None = None,
     label: str = "",
     limits: tuple[float, float] | None = None,
-    colours: str = "viridis",
+    colours: str = SEQUENTIAL,
     numbers: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
@@ -75,7 +76,7 @@ def draw_tree(
     scale = ScalarMappable(Normalize(low, high), colormaps[colours])
     faces = scale.to_rgba(shades)
     faces[np.isnan(shades)] = 1.0  # white
-    ax.scatter(
+    nodes = ax.scatter(
         places[:, 0],
         places[:, 1],
         s=NODE * _shrink(topology),
@@ -84,9 +85,10 @@ def draw_tree(
         linewidths=0.7,
         zorder=2,
     )
-    if numbers:
-        for node, (x, y) in enumerate(places):
-            ax.annotate(str(node), (x, y), ha="center", va="center", fontsize=7, color=_ink_on(faces[node]))
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
+    shown = enumerate(places) if numbers else ()
+    words = [ax.annotate(str(node), place, color=_ink_on(faces[node]), **look) for node, place in shown]
+    keep(nodes, *words)  # in the colours of the bar
     if len(known):
         bar = ax.figure.colorbar(scale, ax=ax, shrink=0.8, pad=0.02, label=label)
         bar.outline.set_visible(False)
