@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -158,3 +159,54 @@ def test_the_reference_fits_a_phone(context: BrowserContext):
         page.goto((SITE / f"{place(room)}.html").as_uri())
         assert page.locator("dl.py").count() > 0
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, room.name
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
+@pytest.mark.parametrize("place", ["welcome", "covariance/simple"])  # by hand, by the build, by a chapter
+def test_a_figure_is_shown_and_loaded_in_the_colours_of_the_page_alone(
+    context: BrowserContext, place: str, scheme: Literal["light", "dark"], other: Literal["light", "dark"]
+):
+    page, problems = watched(context)
+    loaded = list[str]()
+    page.on("requestfinished", lambda request: loaded.append(request.url))
+    page.emulate_media(color_scheme=scheme)
+    page.goto((SITE / f"{place}.html").as_uri())
+    figures = page.locator("figure:has(img.only-light):visible")
+    assert figures.count() > 1
+    for figure in figures.all():
+        image = figure.locator("img:visible")
+        assert image.get_attribute("class") == f"only-{scheme}"
+        image.scroll_into_view_if_needed()
+        assert image.evaluate("(e) => e.decode().then(() => e.naturalWidth)") > 100
+        assert figure.locator("figcaption").is_visible()
+    shown = {url for url in loaded if "/_images/" in url}
+    assert len(shown) == figures.count()
+    assert all(url.endswith("-dark.svg") == (scheme == "dark") for url in shown)
+    page.emulate_media(color_scheme=other)
+    page.wait_for_function(f"document.documentElement.dataset.theme === '{other}'")
+    assert figures.first.locator("img:visible").get_attribute("class") == f"only-{other}"
+    assert not problems
+
+
+def test_without_scripts_figures_are_light(browser: Browser):
+    with browser.new_context(offline=True, java_script_enabled=False, color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto((SITE / "covariance" / "simple.html").as_uri())
+        assert page.locator("img.only-light:visible").count() == page.locator("img.only-light").count() > 1
+        assert page.locator("img.only-dark:visible").count() == 0
+
+
+def test_words_are_in_the_letters_that_the_book_carries(context: BrowserContext):
+    page, problems = watched(context)
+    page.goto((SITE / "covariance" / "simple.html").as_uri())
+    page.evaluate("document.fonts.ready")
+    faces = "[...document.fonts].filter((f) => f.family.includes('Inter') && f.status === 'loaded')"
+    assert page.evaluate(f"{faces}.map((f) => f.weight + f.style).sort()") == [
+        "600 700normal",
+        "normalitalic",
+        "normalnormal",
+    ]
+    for selector in ("main p", "h1", ".bd-sidebar-primary a", "figcaption", ".ssl-scene"):
+        family = page.locator(selector).first.evaluate("(e) => getComputedStyle(e).fontFamily")
+        assert family.startswith('"Inter of the book"')
+    assert not problems

@@ -55,6 +55,7 @@ _PROPERTY = re.compile(
     r"(?<![\w-])((?:fill|stroke|stop-color|flood-color|lighting-color|color)\s*(?::\s*|=\s*[\"']\s*))([^;\"'}]+)"
 )
 _MARK = re.compile(rf"\sid=[\"']({_KEPT}|{_TURNED})-")
+_FILL = re.compile(r"\sfill\s*=")
 _NO_COLOUR = re.compile(r"none|inherit|transparent|currentcolor|context-(?:fill|stroke)|url\(.*")
 _FUNCTION = re.compile(r"rgba?\(([^()]*)\)")
 
@@ -117,11 +118,10 @@ def darkened(svg: str) -> str:
         if not part.endswith("/>"):
             open_marks.append(mark)
         if mark == _KEPT:
-            return part.replace(f"<{name}", f'<{name} fill="#000000"', 1) if own else part
+            return _filled(part, "#000000") if own else part
         if name != "image":
             part = _with_dark_colours(part, turned=mark == _TURNED)
-        # what names no colour is black
-        return part.replace("<svg", f'<svg fill="{dark("black")}"', 1) if name == "svg" else part
+        return _filled(part, dark("black")) if name == "svg" else part
 
     return _PART.sub(replace, svg)
 
@@ -141,6 +141,11 @@ def _mark(mark: str, artists: tuple[Artist, ...]) -> None:
     marked = figure.findobj(lambda artist: str(artist.get_gid()).startswith(mark)) if figure else []
     for number, artist in enumerate(artists, len(marked) + 1):
         artist.set_gid(f"{mark}-{number}")
+
+
+def _filled(tag: str, colour: str) -> str:
+    """Return a tag with the colour of what is inside and names none, which is black unless it says so."""
+    return tag if _FILL.search(tag) else re.sub(r"^<[\w:.-]+", rf'\g<0> fill="{colour}"', tag)
 
 
 def _with_dark_colours(text: str, *, turned: bool) -> str:

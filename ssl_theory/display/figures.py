@@ -53,6 +53,8 @@ _STYLE: dict[str, Any] = {
     "axes.titlecolor": INK,
     "axes.titlesize": 10.5,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.06,
+    "figure.constrained_layout.wspace": 0.04,
     "figure.dpi": 144,
     "figure.facecolor": PAPER,
     "figure.figsize": (5.8, 3.4),

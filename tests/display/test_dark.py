@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 from itertools import combinations
+from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -153,6 +155,19 @@ def test_only_colours_change() -> None:
     )
     assert darkened("<style>.a{fill:#fff;stroke-width:2}</style>") == (
         f"<style>.a{{fill:{dark('white')};stroke-width:2}}</style>"
+    )
+
+
+@pytest.mark.parametrize("name", ["latent-tree.svg", "digits-result.svg", "logo.svg"])
+def test_drawings_by_hand_stay_sound(name: str) -> None:
+    text = (Path(__file__).parents[2] / "book" / "assets" / name).read_text(encoding="utf-8")
+    made = ElementTree.fromstring(darkened(text))
+    assert [part.tag for part in made.iter()] == [part.tag for part in ElementTree.fromstring(text).iter()]
+
+
+def test_a_fill_for_all_is_not_named_twice() -> None:
+    assert darkened('<svg fill="#fff"><g id="as-is-1" fill="red"></g></svg>') == (
+        f'<svg fill="{dark("white")}"><g id="as-is-1" fill="red"></g></svg>'
     )
 
 
