@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -39,6 +40,15 @@ def _shape_annotations(request: pytest.FixtureRequest) -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", off)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Path | None]:
+    """Yield where workers and kernels are split off one process; None if the system does not let them."""
+    from ssl_theory.publishing.execute import warm_kernels
+
+    with warm_kernels(1) as door:
+        yield door
 
 
 @pytest.fixture

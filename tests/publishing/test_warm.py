@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,11 +27,10 @@ CELLS = (
 )
 
 
-@pytest.fixture(scope="module")
-def door() -> Iterator[Path]:
-    with warm_kernels(1) as found:
-        assert found is not None
-        yield found
+@pytest.fixture
+def door(warm: Path | None) -> Path:
+    assert warm is not None
+    return warm
 
 
 def outputs(chapter_path: Path) -> list[object]:
