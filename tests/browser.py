@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from axe_playwright_python.base import AXE_FILE_PATH
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from playwright.sync_api import TimeoutError as TimedOut
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -30,6 +31,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1300, "height": 900}
@@ -40,13 +42,18 @@ _LOOK, _FAINT = (
 
 _AXE = Path(AXE_FILE_PATH).read_text(encoding="utf-8")
 
-# What axe-core calls serious or critical. Its own look at colours is left out: contrast.js looks at both
-# schemes. The insides of formulas and of code go first, a hundred thousand elements without a role.
-_BARRIERS = """async () => {
+# The insides of formulas and of code, a hundred thousand elements without a role.
+_STRIP = """() => {
   document.querySelectorAll("mjx-container").forEach((e) => e.replaceWith("a formula"));
   document.querySelectorAll("pre").forEach((e) => e.replaceChildren(e.textContent));
-  const rules = {"color-contrast": {enabled: false}};
-  const found = await axe.run({preload: false, resultTypes: ["violations"], rules});
+}"""
+
+# What axe-core calls serious or critical. Its own look at colours is left out: contrast.js looks at both
+# schemes, and links in a text must differ from it by more than their colour. Two slow rules are moderate.
+_BARRIERS = """async () => {
+  const off = (...names) => Object.fromEntries(names.map((name) => [name, {enabled: false}]));
+  const rules = off("color-contrast", "page-has-heading-one", "region"), checks = off("link-in-text-block");
+  const found = await axe.run({preload: false, resultTypes: ["violations"], rules, checks});
   return found.violations
     .filter((v) => ["serious", "critical"].includes(v.impact))
     .map((v) => `${v.id}: ${v.nodes.length} times, as in ${v.nodes[0].html.slice(0, 120)}`);
@@ -152,46 +159,57 @@ def pages(folder: Path) -> list[str]:
     )
 
 
-def visit(context: BrowserContext, base: str, name: str) -> Visit:
+def visit(page: Page, base: str, name: str) -> Visit:
     """Return what a page shows, how its controls move, and how it looks on a phone and in the dark."""
     found = Visit(name, {})
-    page = context.new_page()
-
-    def block(route: Route) -> None:
-        found.outside.append(route.request.url)
-        route.abort()
-
-    page.route(lambda url: not url.startswith((base, "data:", "blob:")), block)
-    page.on("pageerror", lambda error: found.problems.append(str(error)))
-    page.on("console", lambda m: found.problems.append(m.text) if m.type == "error" else None)
-    page.on("response", lambda r: found.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-    page.on("requestfinished", lambda request: found.loaded.add(request.url))
-    page.set_viewport_size(DESK)
-    page.emulate_media(color_scheme="light")
-    page.goto(base + name, wait_until="load")
-    found.seen = page.evaluate(_LOOK)
-    found.cut = page.evaluate(_CUT)
-    found.controls = [_try_control(box) for box in page.locator(".ssl-control").all()]
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        _measure(page, scheme, found)
-    page.set_viewport_size(PHONE)
-    page.wait_for_timeout(400)  # theme and controls look anew at their width a moment after a change of size
-    with suppress(TimedOut):  # later on a machine that has much to do
-        page.wait_for_function(f"{_OVERFLOW} <= 0", timeout=5000)
-    found.overflow = page.evaluate(_OVERFLOW)
-    found.stuck = page.evaluate(_STUCK)
-    found.cut += page.evaluate(_CUT)
-    page.set_viewport_size(DESK)
-    page.evaluate(_AXE)
-    found.barriers = page.evaluate(_BARRIERS)
-    page.close()
+    with _noted(page, base, found):
+        page.set_viewport_size(DESK)
+        page.emulate_media(color_scheme="light")
+        page.goto(base + name, wait_until="load")
+        found.seen = page.evaluate(_LOOK)
+        found.cut = page.evaluate(_CUT)
+        found.controls = [_try_control(box) for box in page.locator(".ssl-control").all()]
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            _measure(page, scheme, found)
+        page.set_viewport_size(PHONE)
+        page.wait_for_timeout(400)  # theme and controls look anew at their width a moment after a change
+        with suppress(TimedOut):  # later on a machine that has much to do
+            page.wait_for_function(f"{_OVERFLOW} <= 0", timeout=5000)
+        found.overflow = page.evaluate(_OVERFLOW)
+        found.stuck = page.evaluate(_STUCK)
+        found.cut += page.evaluate(_CUT)
+        page.evaluate(_STRIP)  # before it is laid out anew
+        page.set_viewport_size(DESK)
+        page.evaluate(_AXE)
+        found.barriers = page.evaluate(_BARRIERS)
+    page.goto("about:blank")
     return found
+
+
+@contextmanager
+def _noted(page: Page, base: str, found: Visit) -> Iterator[None]:
+    """Note what a page loads and complains of; it comes to no other machine, whose names are not found."""
+    own = (base, "data:", "blob:")
+    handlers: dict[Any, Any] = {
+        "request": lambda r: None if r.url.startswith(own) else found.outside.append(r.url),
+        "pageerror": lambda error: found.problems.append(str(error)),
+        "console": lambda m: found.problems.append(m.text) if m.type == "error" else None,
+        "response": lambda r: found.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None,
+        "requestfinished": lambda request: found.loaded.add(request.url),
+    }
+    for event, handler in handlers.items():
+        page.on(event, handler)
+    try:
+        yield
+    finally:
+        for event, handler in handlers.items():
+            page.remove_listener(event, handler)
 
 
 def _measure(page: Page, scheme: str, found: Visit) -> None:
     page.evaluate("window.scrollTo(0, 0)")
-    pixels = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"), dtype=float)
+    pixels = np.asarray(Image.open(io.BytesIO(page.screenshot(caret="initial"))).convert("L"), dtype=float)
     found.brightness[scheme], found.contrast[scheme] = pixels.mean(), pixels.std()
     found.faint += [f"{scheme}: {words}" for words in page.evaluate(_FAINT)]
 
@@ -277,11 +295,19 @@ def files(folder: Path, base: str, found: Visit) -> list[Path]:
     return sorted(folder / place for place in places if (folder / place).is_file())
 
 
-@functools.cache
-def _ids(path: Path) -> frozenset[str]:
-    from bs4 import BeautifulSoup
+class _Names(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = {""}
 
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.update(value for name, value in attrs if name == "id" and value)
+
+
+@functools.cache
+def _ids(path: Path) -> set[str]:
+    names = _Names()
     if path.suffix != ".html":
-        return frozenset()
-    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-    return frozenset(str(tag["id"]) for tag in soup.find_all(id=True)) | {""}
+        return set()
+    names.feed(path.read_text(encoding="utf-8"))
+    return names.found
