@@ -168,13 +168,14 @@ addEventListener("DOMContentLoaded", () => {
   };
   let wanted = null;
   const want = (event) => {
+    if (event.pointerType === "touch" || box.contains(event.target)) return; // a tap follows the link
     const link = event.target.closest?.("main a.internal[href*='#']");
-    if (link === wanted) return;
+    if (link === wanted || (link && event.type === "focusin" && !link.matches(":focus-visible"))) return;
     wanted = link;
     box.hidden = true;
     if (link?.origin === location.origin) setTimeout(() => link === wanted && show(link).catch(() => {}), 250);
   };
-  addEventListener("mouseover", want);
+  addEventListener("pointerover", want);
   addEventListener("focusin", want);
   addEventListener("keydown", (event) => event.key === "Escape" && (box.hidden = true));
   addEventListener("resize", () => ((wanted = null), (box.hidden = true))); // the link is elsewhere now
@@ -189,14 +190,27 @@ document.addEventListener("DOMContentLoaded", () => {
   const words = split(new URLSearchParams(location.search).get("q") || "").map((w) => w.replace(/(ies|es|s)$/, ""));
   const titles = JSON.parse(document.getElementById("theorem-titles")?.textContent ?? "{}");
   const text = Search.htmlToText;
+  const field = document.createElement("textarea"); // knows signs by the names that TeX has for them, too: &tau;
+  const sign = (command, name) => {
+    field.innerHTML = `&${name};`;
+    return /^&/.test(field.value) ? (/^(log|exp|max|min|tanh)$/.test(name) ? name : "") : field.value;
+  };
+  const spoken = (tex) =>
+    tex.replace(/\\[()]/g, "").replace(/\\([A-Za-z]+)/g, sign).replace(/\\[^{}]/g, " ").replace(/[\\{}_^&~]/g, "");
   Search.htmlToText = (page, anchor) => {
     const shown = new DOMParser().parseFromString(page, "text/html");
-    for (const e of shown.querySelectorAll("details.hide, div.highlight, .chapter-facts, .relation, p.check")) e.remove();
-    return text(shown.documentElement.outerHTML, anchor);
+    const article = shown.querySelector("article.bd-article");
+    if (article) shown.querySelector("[role=main]")?.replaceChildren(article); // without the page's contents
+    const silent = "h1, details.hide, div.highlight, div.math, p.check, .chapter-facts, .relation, .headerlink";
+    for (const e of shown.querySelectorAll(`${silent}, .ssl-control-inputs, .ssl-control-said`)) e.remove();
+    for (const e of shown.querySelectorAll("td, th, summary")) e.append(" ");
+    return text(shown.documentElement.outerHTML, anchor)?.replace(/\\\(.*?\\\)/gs, spoken);
   };
   const share = (title) =>
     words.length && words.every((word) => title.toLowerCase().includes(word)) ? words.length / split(title).length : 0;
-  Scorer.score = ([page, title, anchor, , score]) => {
+  Scorer.score = (found) => {
+    found[1] = found[1].replace(/(?<=> )\s*\((.*)\)$/, "$1"); // a statement, whose number is no part of its title
+    const [page, title, anchor, , score] = found;
     const own = share(title.split(" > ")[0]) ? 30 : 0;
     const stated = anchor ? 0 : Math.max(0, ...(titles[page] ?? []).map(share));
     return score + own + (stated && 20 + 40 * stated) - (/^(api\/|glossary$)/.test(page) ? 80 : 0);
