@@ -188,9 +188,19 @@ def test_shards_share_the_settings_and_the_same_call_gathers_them(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.fixture(scope="module")
+def processes() -> multiprocessing.context.BaseContext:
+    """Return what starts processes that share nothing with this one and have imported what they need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 @pytest.mark.parametrize("make", [ThreadPoolExecutor, ProcessPoolExecutor])
-def test_any_executor(make: type[Executor], tmp_path: Path) -> None:
-    how = {} if make is ThreadPoolExecutor else {"mp_context": multiprocessing.get_context("spawn")}
+def test_any_executor(
+    make: type[Executor], processes: multiprocessing.context.BaseContext, tmp_path: Path
+) -> None:
+    how = {} if make is ThreadPoolExecutor else {"mp_context": processes}
     settings = [setting(rate / 4) for rate in range(4)]
     with make(2, **how) as executor:  # type: ignore[call-arg]
         table = sweep(settings, tmp_path / "table.csv", executor=executor)
@@ -198,11 +208,13 @@ def test_any_executor(make: type[Executor], tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(table, sweep(settings, tmp_path / "other.csv"))
 
 
-def test_a_broken_pool_loses_nothing_that_was_done(tmp_path: Path) -> None:
+def test_a_broken_pool_loses_nothing_that_was_done(
+    processes: multiprocessing.context.BaseContext, tmp_path: Path
+) -> None:
     path = tmp_path / "table.csv"
     settings = [setting(0.1), setting(0.2, partial(is_killed_once, tmp_path / "mark")), setting(0.3)]
     for expected in (BrokenProcessPool, None):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        with ProcessPoolExecutor(1, mp_context=processes) as executor:
             if expected is None:
                 assert len(sweep(settings, path, executor=executor)) == 6
             else:

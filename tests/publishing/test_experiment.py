@@ -132,16 +132,6 @@ def test_shards_give_the_same_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     pd.testing.assert_frame_equal(in_order(path), in_order(tmp_path / "whole.csv"))
 
 
-def test_a_cluster_gives_the_same_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    distributed = pytest.importorskip("distributed")
-    grid = [*TINY, "--width", "2", "3"]
-    call([*grid, "-o", str(tmp_path / "whole.csv")])
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        call([*grid, "--dask", cluster.scheduler_address, "-o", str(tmp_path / "dask.csv")])
-    assert "2 workers at tcp://" in capsys.readouterr().out
-    pd.testing.assert_frame_equal(in_order(tmp_path / "dask.csv"), in_order(tmp_path / "whole.csv"))
-
-
 def in_order(path: Path) -> pd.DataFrame:
     return pd.read_csv(path).sort_values(["width", "level", "epoch"], ignore_index=True)
 
