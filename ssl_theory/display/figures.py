@@ -1,8 +1,8 @@
 """One theme for every figure of the book, and the plots that more than one chapter uses.
 
-Figures are drawn as SVG on an opaque, soft white card, so that they read the same on a light and on a
-dark page, and two runs of the same code give the same bytes. Colours stay apart for colour-blind readers
-(Okabe and Ito's set, doi:10.1038/nmeth.1618).
+Figures are drawn as SVG on opaque, soft white paper, with the letters of the pages, and two runs of the same
+code give the same bytes; what a dark page shows is made from them (`ssl_theory.display.dark`). Colours stay
+apart for colour-blind readers (Okabe and Ito's set, doi:10.1038/nmeth.1618).
 """
 
 from __future__ import annotations
