@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -34,10 +35,36 @@ def base() -> Iterator[str]:
         yield address
 
 
+@contextmanager
+def without_formulas(browser: Browser) -> Iterator[Page]:
+    """Open a page on which formulas stay as they are written: they take seconds, and are not looked at.
+
+    Yields:
+        The page.
+    """
+    with browser.new_context(viewport=DESK) as context:
+        page = context.new_page()
+        page.route("**/mathjax/**", lambda route: route.abort())
+        yield page
+
+
 @pytest.fixture
 def blank(browser: Browser) -> Iterator[Page]:
-    with browser.new_context(viewport=DESK) as context:
-        yield context.new_page()
+    with without_formulas(browser) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser) -> Iterator[Page]:
+    with without_formulas(browser) as page:
+        yield page
+
+
+@pytest.fixture
+def used(shared: Page) -> Iterator[Page]:
+    """Yield a page that others use before and after; it remembers nothing of them."""
+    yield shared
+    shared.evaluate("localStorage.clear()")
 
 
 @pytest.fixture
@@ -111,9 +138,8 @@ SAID = """() => [...document.querySelectorAll("main a[href*='#']")]
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_names_its_theorems_leads_on_and_cuts_no_code_off(blank: Page, base: str, name: str):
-    page = blank
-    page.route("**/mathjax/**", lambda route: route.abort())  # formulas take seconds, and are not looked at
+def test_a_chapter_names_its_theorems_leads_on_and_cuts_no_code_off(used: Page, base: str, name: str):
+    page = used
     page.goto(base + f"{CHAPTERS[name].place}.html")
     own = [theorem for theorem in theorems().values() if theorem.chapter == name]
     boxes = page.evaluate(BOXES, [theorem.label for theorem in own])
@@ -168,6 +194,8 @@ def test_the_download_is_in_plain_markdown(base: str, name: str):
 
 
 def test_pointing_at_a_link_shows_the_statement_or_the_term(page: Page, base: str):
+    page.unroute_all()
+    page.reload()
     box = page.locator(".preview")
     assert not box.is_visible()
     page.locator("main a[href$='gradient.html#t1']").first.hover()
@@ -247,9 +275,9 @@ def test_every_page_carries_version_and_content(base: str):
     ],
 )
 def test_search_puts_the_chapter_of_the_theorem_first_and_shows_prose(
-    blank: Page, base: str, words: str, chapter: str
+    used: Page, base: str, words: str, chapter: str
 ):
-    page = blank
+    page = used
     page.goto(f"{base}search.html?q={words.replace(' ', '+')}")
     page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
     first = page.locator("#search-results li").first
