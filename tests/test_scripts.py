@@ -20,7 +20,7 @@ SAID = {
     "network": "The median cosine of the step",
     "tree": "node 2, state 3: 0.",
     "loop": "outputs/rankme",
-    "timm_model": "layer4.0.conv2: cosine with the step",
+    "timm_model": "mixed 0.",
     "simclr": "1.layers.3/residue",
 }
 
