@@ -10,7 +10,8 @@ import html
 import posixpath
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from ssl_theory.publishing.carried import as_script, carry
@@ -70,8 +71,9 @@ def lead_on(site: Path, moved: Mapping[str, str]) -> None:
     Raises:
         BuildError: If an old address is still in use, or a new one leads nowhere; all are named.
     """
-    wrong = [f"{old}: it is still there" for old in moved if _exists(site, old)]
-    wrong += [f"{old}: {new} is not there" for old, new in moved.items() if not _exists(site, new)]
+    ids = cache(lambda page: _ids(site / page))
+    wrong = [f"{old}: it is still there" for old in moved if _exists(ids, old)]
+    wrong += [f"{old}: {new} is not there" for old, new in moved.items() if not _exists(ids, new)]
     if wrong:
         raise BuildError(f"{FILE} does not fit the pages:\n    " + "\n    ".join(wrong))
     for page in sorted({_split(old)[0] for old in moved}):
@@ -111,11 +113,14 @@ def _split(address: str) -> tuple[str, str]:
     return page, part
 
 
-def _exists(site: Path, address: str) -> bool:
+def _exists(ids: Callable[[str], set[str] | None], address: str) -> bool:
     page, part = _split(address)
-    path = site / page
-    return path.exists() and (not part or part in _ids(path))
+    found = ids(page)
+    return found is not None and (not part or part in found)
 
 
-def _ids(path: Path) -> Iterable[str]:
+def _ids(path: Path) -> set[str] | None:
+    """Return what a page's address can end with; None if there is no such page."""
+    if not path.exists():
+        return None
     return set(re.findall(r'\sid="([^"]*)"', path.read_text(encoding="utf-8")))
