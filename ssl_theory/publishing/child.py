@@ -12,6 +12,17 @@ from pathlib import Path
 SPLIT = Path(__file__).with_name("split.py")  # stands for a process that a warm one splits off
 
 
+def command(module: str, warm: Path | str | None) -> list[str]:
+    """Return the command that runs a module as a program, without its arguments.
+
+    Args:
+        module: Its full name.
+        warm: Where a warm process is asked for it; a new interpreter if None.
+    """
+    started = ["-I", "-S", str(SPLIT), str(warm), module] if warm else ["-P", "-m", module]
+    return [sys.executable, *started]
+
+
 def end_with_stdin(*folders: Path) -> None:
     """End this process when its input closes, as it does when the one who holds the other end is gone.
 

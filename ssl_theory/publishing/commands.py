@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ssl_theory.publishing.errors import BuildError, UsageError, lacking
 
 if TYPE_CHECKING:
     from ssl_theory.publishing.catalogue import Book, Chapter
+    from ssl_theory.publishing.runner import Runner
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -134,13 +135,21 @@ def build(options: argparse.Namespace) -> None:
 def _build(
     book: Book, folder: Path, work: Mapping[Chapter, Mapping[str, Any]], options: argparse.Namespace
 ) -> None:
-    from ssl_theory.publishing import ledger
     from ssl_theory.publishing.runner import Runner, processors
 
     runner = Runner(folder, report=_report)
-    failures = runner.run(work, jobs=options.jobs or processors(), force=options.force)
-    if failures:
-        raise BuildError("\n".join(["the book was not built", *failures]))
+    with ExitStack() as kept:
+        failures = runner.run(work, jobs=options.jobs or processors(), force=options.force, kept=kept)
+        if failures:
+            raise BuildError("\n".join(["the book was not built", *failures]))
+        _publish(book, folder, runner, work, options)
+
+
+def _publish(
+    book: Book, folder: Path, runner: Runner, work: Iterable[Chapter], options: argparse.Namespace
+) -> None:
+    from ssl_theory.publishing import ledger
+
     executed = {chapter: runner.output(chapter) for chapter in work}
     keys = {name: run.key for name, run in runner.runs.items()}
     entries = [entry | {"inputs": keys[entry["chapter"]]} for entry in ledger.collect(executed)]
@@ -150,7 +159,8 @@ def _build(
     from ssl_theory.publishing.site import render
 
     _report(f"{'book':16} making the pages")
-    index = render(book, executed, entries, folder, options.repository_url, runner.runs, force=options.force)
+    how: dict[str, Any] = {"force": options.force, "warm": runner.warm}
+    index = render(book, executed, entries, folder, options.repository_url, runner.runs, **how)
     _report(f"{'book':16} {index}")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import PACKAGE, Chapter
-from ssl_theory.publishing.child import SPLIT
+from ssl_theory.publishing.child import command
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.files import require_writable, write_whole
 
@@ -117,12 +117,10 @@ def _run_worker(
     """Execute a chapter into a draft, in a process that works where the chapter lies, as Jupyter does."""
     folder, log, failure = draft.parent, draft.with_name("log"), None
     job |= {"notebook": str(chapter.path.resolve()), "output": str(draft), "folder": str(folder)}
-    warm, module = job["kernels"], "ssl_theory.publishing.worker"
-    started = ["-I", "-S", str(SPLIT), warm, module] if warm else ["-P", "-m", module]
     with (
         log.open("w", encoding="utf-8") as messages,
         subprocess.Popen(
-            [sys.executable, *started],
+            command("ssl_theory.publishing.worker", job["kernels"]),
             cwd=chapter.path.parent,
             env=os.environ | _settings(folder, threads),
             stdin=subprocess.PIPE,

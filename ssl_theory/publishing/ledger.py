@@ -17,7 +17,7 @@ from ssl_theory.publishing.check_lines import check_anchor
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.frame import count_of
-from ssl_theory.publishing.ledger_picture import description, picture
+from ssl_theory.publishing.ledger_picture import description, picture_by
 from ssl_theory.publishing.typeset import typeset
 from ssl_theory.theorems import Theorem, dependencies, theorems
 
@@ -169,9 +169,9 @@ def page(entries: list[Entry], chapters: Iterable[Chapter]) -> str:
     return "\n\n".join([_summary(entries, here), *shown, *parts])
 
 
-def draw(entries: list[Entry], chapters: Iterable[Chapter]) -> str:
-    """Return the page's picture as SVG."""
-    return picture(entries, [chapter.name for chapter in chapters])
+def draw(entries: list[Entry], chapters: Iterable[Chapter], warm: Path | None = None) -> str:
+    """Return the page's picture as SVG, drawn by a process that a warm one splits off if there is one."""
+    return picture_by(warm, entries, [chapter.name for chapter in chapters])
 
 
 def circumstances(entries: Iterable[Entry]) -> list[str]:

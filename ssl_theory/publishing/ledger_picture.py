@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ssl_theory.publishing.child import command
 
 Entry = Mapping[str, Any]
 
@@ -56,6 +62,37 @@ def picture(entries: Sequence[Entry], chapters: Sequence[str]) -> str:
     return text.getvalue()
 
 
+def picture_by(warm: Path | None, entries: Sequence[Entry], chapters: Sequence[str]) -> str:
+    """Return the picture, drawn by a process that a warm one splits off; by this one if there is none.
+
+    Args:
+        warm: Where the warm process is asked.
+        entries: The ledger.
+        chapters: Names of the chapters, in the order of the book.
+
+    Returns:
+        The text of the SVG.
+
+    Raises:
+        subprocess.CalledProcessError: If that process fails.
+    """
+    if warm is None:
+        return picture(entries, chapters)
+    told = json.dumps({"entries": entries, "chapters": chapters})
+    asked = command("ssl_theory.publishing.ledger_picture", warm)
+    return subprocess.run(asked, input=told, capture_output=True, check=True, encoding="utf-8").stdout
+
+
+def main() -> int:
+    """Draw the ledger that stdin holds as JSON to stdout.
+
+    Returns:
+        The exit code.
+    """
+    sys.stdout.write(picture(**json.load(sys.stdin)))
+    return 0
+
+
 def description(entries: Sequence[Entry]) -> tuple[str, str]:
     """Return the alternative text and the caption of the picture."""
     held = [ratios(entry) for entry in entries if entry["kind"] != "fails"]
@@ -81,3 +118,7 @@ def _spread(k: int) -> float:
     """Return where the k-th mark stands within its line, so that neighbours do not hide each other."""
     golden = (5**0.5 - 1) / 2
     return 0.7 * (golden * k % 1 - 0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

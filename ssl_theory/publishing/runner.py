@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +67,7 @@ class Runner:
         self._ready, self._all = 0, 0
         self._waiting: dict[str, float] = {}  # chapters that are not done, with the seconds they may take
         self._jobs = 1
+        self.warm: Path | None = None
 
     def output(self, chapter: Chapter) -> Path:
         """Return where the executed copy of a chapter is."""
@@ -79,6 +80,7 @@ class Runner:
         jobs: int,
         force: bool = False,
         seconds: int | None = None,
+        kept: ExitStack | None = None,
     ) -> list[str]:
         """Execute chapters, several at once, and skip those that are up to date.
 
@@ -87,6 +89,8 @@ class Runner:
             jobs: How many run at a time.
             force: Whether to run those that are up to date too.
             seconds: Time limit of each cell; by profile if None.
+            kept: What will end the warm process that chapters are split off, which is `warm` until then; it
+                ends with the last chapter if None.
 
         Returns:
             Why each chapter that failed did; all others are finished.
@@ -99,9 +103,11 @@ class Runner:
         threads = max(1, processors() // min(jobs, max(1, len(stale))))
         self._clear()
         self._jobs, self._waiting = jobs, self._expected(stale)
-        with warm_kernels(threads) if len(stale) >= MANY else nullcontext() as kernels:
-            how = {"seconds": seconds, "threads": threads, "kernels": kernels}
-            failures = self._all_of(stale, jobs, how)
+        with ExitStack() as done:
+            several = len(stale) >= MANY
+            warm = (kept or done).enter_context(warm_kernels(threads)) if several else None
+            failures = self._all_of(stale, jobs, {"seconds": seconds, "threads": threads, "kernels": warm})
+        self.warm = warm if kept else None
         others = {c: p for c, p in work.items() if failures.get(c) is None}
         failures |= {c: _changed(c) for c, p in others.items() if key(c, p) != self.runs[c.name].key}
         return [failure for failure in failures.values() if failure is not None]

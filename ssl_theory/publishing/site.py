@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -18,6 +17,7 @@ from ssl_theory import __version__
 from ssl_theory.publishing import api, frame, ledger, maps, moved, notebooks, plain, status
 from ssl_theory.publishing.carried import carry_titles
 from ssl_theory.publishing.catalogue import PACKAGE, Book, Chapter
+from ssl_theory.publishing.child import command
 from ssl_theory.publishing.citing import CONTENT, citation
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
@@ -44,6 +44,7 @@ def render(
     runs: Mapping[str, Run] | None = None,
     *,
     force: bool = False,
+    warm: Path | None = None,
 ) -> Path:
     """Build the HTML, or leave it as it is when nothing that goes into it has changed, nor itself.
 
@@ -59,6 +60,7 @@ def render(
         repository_url: Address to put in the place of the one in _config.yml.
         runs: When the chapters ran, for the status page.
         force: Whether to build it in any case.
+        warm: Where a warm process is asked for those that draw and make pages; new ones are started if None.
 
     Returns:
         The path of index.html.
@@ -69,7 +71,7 @@ def render(
     """
     config, moves = configuration(book, repository_url), moved.moves(book.folder)
     require_no_error_output(executed)
-    sources = assemble(book, executed, entries, repository_url, runs)
+    sources = assemble(book, executed, entries, repository_url, runs, warm=warm)
     html, stamp_file = build / "_build" / "html", build / "site.json"
     stamp = _stamp(sources, config)
     if not force and _is(stamp_file, stamp | {"html": _hash_of(html)}):
@@ -81,7 +83,7 @@ def render(
         shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(dir=build, prefix="draft-", ignore_cleanup_errors=True) as draft:
         made = Path(draft) / "_build" / "html"
-        _jupyter_book(build, Path(draft))
+        _jupyter_book(build, Path(draft), warm)
         require_proofread(made)
         moved.lead_on(made, moves)
         carry_titles(made, executed)
@@ -128,6 +130,8 @@ def assemble(
     entries: list[Entry],
     repository_url: str | None = None,
     runs: Mapping[str, Run] | None = None,
+    *,
+    warm: Path | None = None,
 ) -> Files:
     """Return the files of build/book: pages, assets, executed chapters and what is written from the records.
 
@@ -137,6 +141,7 @@ def assemble(
         entries: The ledger.
         repository_url: Address to put in the place of the one in _config.yml.
         runs: When the chapters ran, for the status page.
+        warm: Where a warm process is asked for the ledger's picture; it is drawn here if None.
 
     Returns:
         Content by path.
@@ -167,7 +172,7 @@ def assemble(
                 files[name] = files[name].replace(marker.encode(), write().encode())
         files[name] = with_controls(files[name].decode(), named).encode()
     files |= {Path(f"{name}.md"): text.encode() for name, text in _reference(book, executed).items()}
-    files[ledger.PICTURE] = ledger.draw(entries, executed).encode()
+    files[ledger.PICTURE] = ledger.draw(entries, executed, warm).encode()
     files[Path("ledger.json")] = ledger.served(entries, executed).encode()
     return files
 
@@ -249,21 +254,17 @@ def _is(file: Path, content: object) -> bool:
         return False
 
 
-def _jupyter_book(build: Path, target: Path) -> None:
+def _jupyter_book(build: Path, target: Path, warm: Path | None) -> None:
     """Have Jupyter Book make the pages, in a process that ends with this one."""
-    script = "from ssl_theory.publishing.child import end_with_stdin; end_with_stdin(); "
-    script += (
-        "import gc; gc.disable(); "  # the trees of all pages live to the end: nearly a third of its time
-    )
-    script += "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-P", "-c", script, "build", "-W", "--keep-going", str(build / "book")]
-    command += ["--path-output", str(target), "--config", str(build / "_config.yml")]
-    command += ["--toc", str((build / "book" / "_toc.yml").resolve())]
+    asked = command("ssl_theory.publishing.pages", warm)
+    asked += ["build", "-W", "--keep-going", str(build / "book"), "--path-output", str(target)]
+    asked += ["--config", str(build / "_config.yml")]
+    asked += ["--toc", str((build / "book" / "_toc.yml").resolve())]
     path = build / "site.log"
     with (
         path.open("wb") as messages,
         subprocess.Popen(
-            command,
+            asked,
             env=os.environ | {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"},
             stdin=subprocess.PIPE,
             stdout=messages,

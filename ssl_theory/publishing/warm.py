@@ -1,9 +1,9 @@
-"""Workers and kernels from one warm process: `python -m ssl_theory.publishing.warm SOCKET`.
+"""Programs of the build from one warm process: `python -m ssl_theory.publishing.warm SOCKET`.
 
 It does once what every chapter does at its beginning, some seconds of processor time, and then splits off a
 process for each that asks, until its stdin closes. Whoever asks is `ssl_theory/publishing/split.py` in the
-place of a worker or a kernel: it hands over the module to run, its arguments, environment, folder, input and
-outputs, and lives and dies with the process that it was given.
+place of a worker, a kernel or Jupyter Book: it hands over the module to run, its arguments, environment,
+folder, input and outputs, and lives and dies with the process that it was given.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import threading
 import traceback
 from contextlib import suppress
 
-KERNEL, WORKER = "ipykernel_launcher", "ssl_theory.publishing.worker"
+KERNEL = "ipykernel_launcher"
 IMPORTED = (
     "debugpy.server",  # which every kernel imports
     "ipykernel.kernelapp",
@@ -43,7 +43,7 @@ IMPORTED = (
 
 
 def main() -> None:
-    """Serve kernels until stdin closes."""
+    """Serve programs until stdin closes."""
     for name in IMPORTED:
         with suppress(ImportError):  # the chapter that needs it will tell
             importlib.import_module(name)
@@ -52,7 +52,7 @@ def main() -> None:
         door.bind(sys.argv[1])
         door.listen()
         gc.collect()
-        gc.freeze()  # so that kernels share what they never change
+        gc.freeze()  # so that programs share what they never change
         signal.signal(signal.SIGCHLD, _bury)
         print("ready", flush=True)
         while sys.stdin not in select.select([sys.stdin, door], [], [])[0]:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _bury(number: int, frame: object) -> None:
-    """Take note of kernels that ended, so that their processor time counts as this process's."""
+    """Take note of programs that ended, so that their processor time counts as this process's."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -103,7 +103,7 @@ def _become(asked: socket.socket) -> None:
 
 
 def _run(module: str) -> int:
-    """Run a kernel or a worker to its end.
+    """Run a kernel, or another program by its `main`, to its end.
 
     Returns:
         Its exit code.
@@ -113,10 +113,8 @@ def _run(module: str) -> int:
 
         launch_new_instance()
         return 0
-    from ssl_theory.publishing import worker
-
     try:
-        return worker.main()
+        return int(importlib.import_module(module).main())
     except BaseException:
         traceback.print_exc()
         return 1

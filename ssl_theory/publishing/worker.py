@@ -22,7 +22,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from ssl_theory.publishing import notebooks
-from ssl_theory.publishing.child import SPLIT, end_with_stdin
+from ssl_theory.publishing.child import command, end_with_stdin
 
 KERNEL = "ssl-theory-chapter"  # a name that nobody else gives to a kernel
 KERNEL_OPTIONS = (
@@ -140,9 +140,8 @@ def _offer_kernel(folder: Path, warm: str | None) -> None:
     """Describe a kernel of this interpreter, new or split off a warm one, where Jupyter looks first."""
     place = folder / "kernels" / KERNEL
     place.mkdir(parents=True)
-    started = ["-I", "-S", str(SPLIT), warm, "ipykernel_launcher"] if warm else ["-m", "ipykernel_launcher"]
-    command = [sys.executable, *started, "-f", "{connection_file}"]
-    described = {"argv": command, "display_name": KERNEL, "language": "python"}
+    argv = [*command("ipykernel_launcher", warm), "-f", "{connection_file}"]
+    described = {"argv": argv, "display_name": KERNEL, "language": "python"}
     (place / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
     os.environ["JUPYTER_PATH"] = str(folder)
 
