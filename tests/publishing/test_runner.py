@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -59,6 +60,36 @@ def names(tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.Monk
     assert build() == ["one", "two"]
     assert build() == []
     return build
+
+
+def test_the_warm_process_lives_as_long_as_what_keeps_it(
+    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    @contextmanager
+    def warm(threads: int) -> Iterator[Path]:
+        yield tmp_path / "door"
+        told.append("ended")
+
+    monkeypatch.setattr(runner, "warm_kernels", warm)
+
+    def note(chapter: Chapter, output: Path, parameters: object, **how: object) -> list[str]:
+        told.append(how["kernels"])
+        return leave(output)
+
+    monkeypatch.setattr(runner, "execute", note)
+    work = {chapter: {} for chapter in chapters.values()}
+    monkeypatch.setattr(runner, "MANY", len(work))
+    made = Runner(tmp_path, report=lambda line: None)
+    with ExitStack() as kept:
+        assert made.run(work, jobs=1, kept=kept) == []
+        assert made.warm == tmp_path / "door"
+        assert told == [tmp_path / "door"] * 2
+    assert told[2:] == ["ended"]
+    assert made.run(work, jobs=1, force=True) == []
+    assert told[-1] == "ended"
+    assert made.warm is None
 
 
 def test_a_changed_chapter_runs_alone(names: Names, tmp_path: Path):

@@ -91,7 +91,7 @@ def test_the_site_is_rendered_once_and_warnings_stop_it(
     book = write_book(tmp_path, {})
     rendered: list[Path] = []
 
-    def pretend(build: Path, target: Path) -> None:
+    def pretend(build: Path, target: Path, warm: Path | None) -> None:
         rendered.append(build)
         (target / "_build" / "html").mkdir(parents=True)
         (target / "_build" / "html" / "index.html").write_text(
@@ -132,7 +132,7 @@ def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Render:
     (book.folder / "assets").mkdir()
     ran: list[str] = []
 
-    def pretend(build: Path, target: Path) -> None:
+    def pretend(build: Path, target: Path, warm: Path | None) -> None:
         ran.append("ran")
         for name in ("index.html", "part/page.html"):
             (target / "_build" / "html" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,19 @@
-"""Kernels that a warm process splits off do what new ones do."""
+"""Programs that a warm process splits off do what new ones do."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ssl_theory.publishing import notebooks
+from ssl_theory.publishing.child import command
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.execute import execute, warm_kernels
+from ssl_theory.publishing.ledger_picture import picture, picture_by
 from tests.publishing.books import write_chapter
 
 pytestmark = [
@@ -62,6 +66,25 @@ def test_a_cell_that_runs_too_long_is_ended(tmp_path: Path, door: Path) -> None:
     chapter = write_chapter(tmp_path, "one", ["import time\ntime.sleep(500)"])
     with pytest.raises(BuildError, match="ran for more than 2 s"):
         execute(chapter, tmp_path / "out.ipynb", {}, seconds=2, threads=1, kernels=door)
+
+
+def test_the_ledger_is_drawn_alike_and_a_fault_is_told(door: Path) -> None:
+    entry = {"chapter": "one", "tolerance": 1e-12, "error": 3e-16, "control_error": 0.4}
+    assert picture_by(door, [entry], ["one"]) == picture([entry], ["one"])
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        picture_by(door, [{"chapter": "one"}], ["one"])
+    assert "KeyError: 'tolerance'" in caught.value.stderr
+
+
+def test_a_program_that_is_split_off_ends_with_its_input(door: Path) -> None:
+    started = [*command("ssl_theory.publishing.pages", door), "build", "--help"]
+    how: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(started, **how) as program:
+        assert program.stdout is not None
+        assert "--path-output" in program.stdout.read()
+        assert program.wait(300) == 0
+    started = [*command("ssl_theory.publishing.worker", door)]  # it waits for its job, which never comes
+    assert subprocess.run(started, input="", capture_output=True, timeout=300, text=True).returncode == 1
 
 
 def test_no_warm_process_where_it_cannot_be_split(monkeypatch: pytest.MonkeyPatch) -> None:
