@@ -285,7 +285,7 @@ def broken_links(folder: Path, base: str, found: Visit) -> list[str]:
 
 
 def own_weight(folder: Path, base: str, found: Visit) -> int:
-    """Return the bytes of a page that no other page shares: its HTML and its pictures, those for the light."""
+    """Return the bytes of a page that no other page shares: its HTML and its pictures for the light."""
     own = [path for path in files(folder, base, found) if "_static" not in path.parts]
     return sum(path.stat().st_size for path in own if not path.stem.endswith("-dark"))
 
