@@ -168,7 +168,7 @@ addEventListener("DOMContentLoaded", () => {
   };
   let wanted = null;
   const want = (event) => {
-    if (event.pointerType === "touch" || box.contains(event.target)) return; // a tap follows the link
+    if (event.pointerType === "touch") return; // a tap follows the link
     const link = event.target.closest?.("main a.internal[href*='#']");
     if (link === wanted || (link && event.type === "focusin" && !link.matches(":focus-visible"))) return;
     wanted = link;
