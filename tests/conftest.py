@@ -45,10 +45,10 @@ def _shape_annotations(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Path | None]:
     """Yield where workers and kernels are split off one process; None if the system does not let them."""
-    from ssl_theory.publishing.execute import warm_kernels
+    from ssl_theory.publishing.execute import warm_process
 
-    with warm_kernels(1) as door:
-        yield door
+    with warm_process(1) as found:
+        yield found and found.door
 
 
 @pytest.fixture

@@ -12,6 +12,9 @@ from pathlib import Path
 SPLIT = Path(__file__).with_name("split.py")  # stands for a process that a warm one splits off
 
 
+BORN = "SSL_THEORY_BORN"  # environment: the file into which a process that is split off writes its number
+
+
 def command(module: str, warm: Path | str | None) -> list[str]:
     """Return the command that runs a module as a program, without its arguments.
 

@@ -159,7 +159,7 @@ def _publish(
     from ssl_theory.publishing.site import render
 
     _report(f"{'book':16} making the pages")
-    how: dict[str, Any] = {"force": options.force, "warm": runner.warm}
+    how: dict[str, Any] = {"force": options.force, "warm": runner.warm and runner.warm.door}
     index = render(book, executed, entries, folder, options.repository_url, runner.runs, **how)
     _report(f"{'book':16} {index}")
 

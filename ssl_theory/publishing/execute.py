@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import PACKAGE, Chapter
@@ -178,15 +178,27 @@ def _settings(folder: Path, threads: int) -> dict[str, str]:
     }
 
 
+class Warm(NamedTuple):
+    """A process that has imported what chapters import.
+
+    Attributes:
+        door: Where it is asked for others, `kernels` of `execute`.
+        seconds: Processor time that it took to start: a measure of the machine.
+    """
+
+    door: Path
+    seconds: float
+
+
 @contextmanager
-def warm_kernels(threads: int) -> Iterator[Path | None]:
+def warm_process(threads: int) -> Iterator[Warm | None]:
     """Keep a process that has imported what chapters import, where the system lets it split off kernels.
 
     Args:
         threads: How many processors the numerics of each may use.
 
     Yields:
-        Where it is asked, for `execute`; None if there is no such process.
+        It; None if there is no such process.
     """
     if sys.platform != "linux":
         yield None
@@ -204,7 +216,8 @@ def warm_kernels(threads: int) -> Iterator[Path | None]:
             assert process.stdin is not None
             assert process.stdout is not None
             try:
-                yield door if process.stdout.readline() else None
+                started = process.stdout.readline()
+                yield Warm(door, float(started)) if started else None
             finally:
                 process.stdin.close()
 

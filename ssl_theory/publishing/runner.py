@@ -21,13 +21,16 @@ from ssl_theory.checks import holds
 from ssl_theory.publishing import ledger
 from ssl_theory.publishing.catalogue import Chapter
 from ssl_theory.publishing.errors import BuildError
-from ssl_theory.publishing.execute import CELL_SECONDS, CutOffError, Stop, execute, warm_kernels
+from ssl_theory.publishing.execute import CELL_SECONDS, CutOffError, Stop, Warm, execute, warm_process
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.inputs import key
 
 Report = Callable[[str], None]
 MANY = 3  # chapters for which a warm process is worth while
 SECONDS = 20.0  # that a chapter takes of which nothing is known
+DEAR = (
+    3.0  # times the processor time of a warm process's start: no chapter may take more in the quick profile
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Run:
         seconds: How long it took.
         finished: When, in UTC.
         output: Hash of the executed notebook.
+        processor: Seconds of processor time that its kernel took.
     """
 
     key: str
@@ -47,6 +51,7 @@ class Run:
     seconds: float
     finished: str
     output: str
+    processor: float = 0.0
 
 
 class Runner:
@@ -67,7 +72,7 @@ class Runner:
         self._ready, self._all = 0, 0
         self._waiting: dict[str, float] = {}  # chapters that are not done, with the seconds they may take
         self._jobs = 1
-        self.warm: Path | None = None
+        self.warm: Warm | None = None
 
     def output(self, chapter: Chapter) -> Path:
         """Return where the executed copy of a chapter is."""
@@ -105,8 +110,8 @@ class Runner:
         self._jobs, self._waiting = jobs, self._expected(stale)
         with ExitStack() as done:
             several = len(stale) >= MANY
-            warm = (kept or done).enter_context(warm_kernels(threads)) if several else None
-            failures = self._all_of(stale, jobs, {"seconds": seconds, "threads": threads, "kernels": warm})
+            warm = (kept or done).enter_context(warm_process(threads)) if several else None
+            failures = self._all_of(stale, jobs, {"seconds": seconds, "threads": threads, "warm": warm})
         self.warm = warm if kept else None
         others = {c: p for c, p in work.items() if failures.get(c) is None}
         failures |= {c: _changed(c) for c, p in others.items() if key(c, p) != self.runs[c.name].key}
@@ -158,12 +163,14 @@ class Runner:
         *,
         seconds: int | None,
         threads: int,
-        kernels: Path | None,
+        warm: Warm | None,
     ) -> str | None:
         self.report(f"{chapter.name:16} running")
         start, identity, output = time.perf_counter(), key(chapter, parameters), self.output(chapter)
         limit = seconds or CELL_SECONDS[parameters.get("profile", "quick")]
-        how: dict[str, Any] = {"threads": threads, "stop": self._stop, "kernels": kernels}
+        spent = [0.0]
+        how: dict[str, Any] = {"threads": threads, "stop": self._stop, "kernels": warm and warm.door}
+        how["progress"] = lambda cell, of, seconds: spent.append(seconds)
         try:
             warned = execute(chapter, output, parameters, seconds=limit, **how)
         except BuildError as error:
@@ -182,9 +189,21 @@ class Runner:
             self.report(f"{chapter.name:16} FAILED")
             return _changed(chapter)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._remember(chapter, Run(identity, dict(parameters), round(took, 1), now, _hash(output)))
+        ran = Run(identity, dict(parameters), round(took, 1), now, _hash(output), round(max(spent), 1))
+        self._remember(chapter, ran)
         self.report(f"{chapter.name:16} done in {took:.1f} s, {self._ready} of {self._all}{self._left()}")
-        return None
+        return self._dear(chapter.name, ran, warm)
+
+    def _dear(self, name: str, run: Run, warm: Warm | None) -> str | None:
+        """Tell if a chapter is too dear, in units of what the machine takes to start: a failure in CI alone."""
+        if warm is None or run.parameters.get("profile", "quick") != "quick":
+            return None
+        if run.processor <= DEAR * warm.seconds:
+            return None
+        times = f"{run.processor / warm.seconds:.1f} times the {warm.seconds:.1f} s of starting"
+        told = f"took {run.processor} s of processor time, {times}; at most {DEAR:g} times is allowed"
+        self.report(f"{name:16} warned: {told}")
+        return f"{name} {told}" if os.environ.get("SSL_THEORY_CI") == "1" else None
 
     def _left(self) -> str:
         """Return in words how long the other chapters may take; nothing after the last."""

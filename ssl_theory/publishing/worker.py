@@ -22,7 +22,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from ssl_theory.publishing import notebooks
-from ssl_theory.publishing.child import command, end_with_stdin
+from ssl_theory.publishing.child import BORN, command, end_with_stdin
 
 KERNEL = "ssl-theory-chapter"  # a name that nobody else gives to a kernel
 KERNEL_OPTIONS = (
@@ -98,9 +98,12 @@ class _Watch:
 
 
 def _spent() -> float:
-    """Return the processor time of the kernel so far, in seconds."""
-    with suppress(psutil.Error):
-        return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
+    """Return the processor time of the kernel so far, in seconds; a warm process may have split it off."""
+    with suppress(psutil.Error, OSError, ValueError):
+        born = Path(os.environ[BORN])
+        own = psutil.Process(int(born.read_text(encoding="ascii"))) if born.exists() else psutil.Process()
+        kernels = [*([own] if born.exists() else []), *own.children(recursive=True)]
+        return sum(sum(kernel.cpu_times()[:2]) for kernel in kernels)
     return 0.0
 
 
@@ -143,7 +146,7 @@ def _offer_kernel(folder: Path, warm: str | None) -> None:
     argv = [*command("ipykernel_launcher", warm), "-f", "{connection_file}"]
     described = {"argv": argv, "display_name": KERNEL, "language": "python"}
     (place / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
-    os.environ["JUPYTER_PATH"] = str(folder)
+    os.environ |= {"JUPYTER_PATH": str(folder), BORN: str(folder / "born")}
 
 
 def _line(source: str, traceback: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,7 +15,7 @@ import pytest
 
 from ssl_theory.publishing import inputs, runner
 from ssl_theory.publishing.catalogue import Chapter
-from ssl_theory.publishing.execute import CutOffError, Stop
+from ssl_theory.publishing.execute import CutOffError, Stop, Warm
 from ssl_theory.publishing.runner import Runner
 from tests.publishing.books import checked, write_book, write_chapter
 
@@ -68,11 +68,11 @@ def test_the_warm_process_lives_as_long_as_what_keeps_it(
     told: list[object] = []
 
     @contextmanager
-    def warm(threads: int) -> Iterator[Path]:
-        yield tmp_path / "door"
+    def warm(threads: int) -> Iterator[Warm]:
+        yield Warm(tmp_path / "door", 2.0)
         told.append("ended")
 
-    monkeypatch.setattr(runner, "warm_kernels", warm)
+    monkeypatch.setattr(runner, "warm_process", warm)
 
     def note(chapter: Chapter, output: Path, parameters: object, **how: object) -> list[str]:
         told.append(how["kernels"])
@@ -84,12 +84,52 @@ def test_the_warm_process_lives_as_long_as_what_keeps_it(
     made = Runner(tmp_path, report=lambda line: None)
     with ExitStack() as kept:
         assert made.run(work, jobs=1, kept=kept) == []
-        assert made.warm == tmp_path / "door"
+        assert made.warm == Warm(tmp_path / "door", 2.0)
         assert told == [tmp_path / "door"] * 2
     assert told[2:] == ["ended"]
     assert made.run(work, jobs=1, force=True) == []
     assert told[-1] == "ended"
     assert made.warm is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "profile", "ci", "failures", "warned"),
+    [
+        (6.0, "quick", "1", 0, 0),
+        (6.1, "quick", "1", 2, 2),
+        (6.1, "quick", "", 0, 2),
+        (90.0, "paper", "1", 0, 0),
+    ],
+)
+def test_a_chapter_that_takes_too_much_processor_time_is_named(
+    seconds: float,
+    profile: str,
+    ci: str,
+    failures: int,
+    warned: int,
+    tmp_path: Path,
+    chapters: dict[str, Chapter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(chapter: Chapter, output: Path, parameters: object, *, progress: Any, **how: object) -> list[str]:
+        for spent in (0.5, seconds):
+            progress(1, 2, spent)
+        return leave(output)
+
+    monkeypatch.setattr(runner, "warm_process", lambda threads: nullcontext(Warm(tmp_path, 2.0)))
+    monkeypatch.setattr(runner, "execute", run)
+    monkeypatch.setattr(runner, "MANY", 2)
+    monkeypatch.setenv("SSL_THEORY_CI", ci)
+    lines: list[str] = []
+    made = Runner(tmp_path, report=lines.append)
+    told = made.run(dict.fromkeys(chapters.values(), {"profile": profile}), jobs=1)
+    assert len(told) == failures
+    expected = (
+        r"one took 6.1 s of processor time, 3.0 times the 2.0 s of starting; at most 3 times is allowed"
+    )
+    assert told[:1] in ([], [expected])
+    assert sum("warned: took" in line for line in lines) == warned
+    assert {run.processor for run in made.runs.values()} == {seconds}
 
 
 def test_a_changed_chapter_runs_alone(names: Names, tmp_path: Path):

@@ -12,7 +12,7 @@ import pytest
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.child import command
 from ssl_theory.publishing.errors import BuildError
-from ssl_theory.publishing.execute import execute, warm_kernels
+from ssl_theory.publishing.execute import execute, warm_process
 from ssl_theory.publishing.ledger_picture import picture, picture_by
 from tests.publishing.books import write_chapter
 
@@ -53,6 +53,23 @@ def test_outputs_are_the_same(tmp_path: Path, door: Path) -> None:
     assert "image/png" in str(warm)
 
 
+def test_the_time_of_the_kernel_is_told_wherever_it_was_started(tmp_path: Path, door: Path) -> None:
+    busy = "import time\nwhile time.process_time() < {0} + begun: pass"
+    chapter = write_chapter(tmp_path, "one", ["import time\nbegun = time.process_time()", busy.format(1.5)])
+    for kernels in (None, door):
+        told: list[float] = []
+        how: dict[str, Any] = {"seconds": 300, "threads": 1, "kernels": kernels}
+        execute(
+            chapter,
+            tmp_path / "out.ipynb",
+            {},
+            **how,
+            progress=lambda cell, of, spent, to=told: to.append(spent),
+        )
+        assert told == sorted(told)
+        assert told[-1] - told[-2] >= 1.4  # clocks of processes tick in hundredths
+
+
 def test_a_kernel_is_warm_and_its_end_is_told(tmp_path: Path, door: Path) -> None:
     chapter = write_chapter(
         tmp_path, "one", ["import sys\nassert 'torch' in sys.modules", "import os\nos._exit(3)"]
@@ -89,5 +106,5 @@ def test_a_program_that_is_split_off_ends_with_its_input(door: Path) -> None:
 
 def test_no_warm_process_where_it_cannot_be_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "win32")
-    with warm_kernels(1) as found:
+    with warm_process(1) as found:
         assert found is None
