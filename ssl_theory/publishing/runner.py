@@ -28,9 +28,7 @@ from ssl_theory.publishing.inputs import key
 Report = Callable[[str], None]
 MANY = 3  # chapters for which a warm process is worth while
 SECONDS = 20.0  # that a chapter takes of which nothing is known
-DEAR = (
-    3.0  # times the processor time of a warm process's start: no chapter may take more in the quick profile
-)
+DEAR = 3.0  # times the start of a warm process: what a chapter may take of the processor in the quick profile
 
 
 @dataclass(frozen=True)
@@ -195,12 +193,16 @@ class Runner:
         return self._dear(chapter.name, ran, warm)
 
     def _dear(self, name: str, run: Run, warm: Warm | None) -> str | None:
-        """Tell if a chapter is too dear, in units of what the machine takes to start: a failure in CI alone."""
+        """Warn of a chapter that takes too much of the processor, in units of the warm process's start.
+
+        Returns:
+            The same where that is a failure, in CI.
+        """
         if warm is None or run.parameters.get("profile", "quick") != "quick":
             return None
         if run.processor <= DEAR * warm.seconds:
             return None
-        times = f"{run.processor / warm.seconds:.1f} times the {warm.seconds:.1f} s of starting"
+        times = f"{run.processor / warm.seconds:.2f} times the {warm.seconds:.1f} s of starting"
         told = f"took {run.processor} s of processor time, {times}; at most {DEAR:g} times is allowed"
         self.report(f"{name:16} warned: {told}")
         return f"{name} {told}" if os.environ.get("SSL_THEORY_CI") == "1" else None
