@@ -9,7 +9,7 @@ book: .venv/ready
 # bytecode is kept, whatever the environment says: without it each process takes twice as long to start
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/ready
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not alone"
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not alone"
 	@$(BIN)/python -m pytest -q -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 
 serve: book
