@@ -75,13 +75,14 @@ def still(scene: Scene, alt: str) -> str:
 
 
 def _draw_panel(ax: Axes, panel: Data) -> None:
+    for axis in "xy":  # before the marks: a grid's cells are equal on the page, not in numbers
+        getattr(ax, f"set_{axis}scale")("log" if panel[f"{axis}log"] else "linear")
     for order, mark in enumerate(panel["marks"]):
         _DRAW[mark["kind"]](ax, mark, 2 + order)
     for axis, ticks in (("x", panel["xticks"]), ("y", panel["yticks"])):
         limits = panel[f"{axis}lim"]
         bars = axis == "y" and any(mark["kind"] == "bars" for mark in panel["marks"])
         limits = limits or around(extents(panel, axis), panel[f"{axis}log"], bars)
-        getattr(ax, f"set_{axis}scale")("log" if panel[f"{axis}log"] else "linear")
         getattr(ax, f"set_{axis}lim")(*limits)
         if ticks is not None:
             pairs = [tick if isinstance(tick, list) else [tick, f"{tick:g}"] for tick in ticks]
@@ -169,8 +170,15 @@ def _arrows(ax: Axes, mark: Data, order: int) -> None:
 def _grid(ax: Axes, mark: Data, order: int) -> None:
     x_0, y_0, x_1, y_1 = mark["box"]
     values = np.array(mark["values"], dtype=float)
-    look = {"cmap": _SCALES[mark["scale"]], "vmin": mark["low"], "vmax": mark["high"], "aspect": "auto"}
-    shown = ax.imshow(values, extent=(x_0, x_1, y_0, y_1), zorder=order, **look)
+    look = {"cmap": _SCALES[mark["scale"]], "vmin": mark["low"], "vmax": mark["high"], "zorder": order}
+    shown: ScalarMappable
+    if "log" in (ax.get_xscale(), ax.get_yscale()):
+        spaced: dict[str, Callable[..., Any]] = {"log": np.geomspace, "linear": np.linspace}
+        x = spaced[ax.get_xscale()](x_0, x_1, values.shape[1] + 1)
+        y = spaced[ax.get_yscale()](y_0, y_1, values.shape[0] + 1)
+        shown = ax.pcolormesh(x, y, values[::-1], **look)
+    else:
+        shown = ax.imshow(values, extent=(x_0, x_1, y_0, y_1), aspect="auto", **look)
     _bar(ax, shown, mark["label"])
 
 

@@ -218,3 +218,13 @@ def test_a_still_is_a_small_png_that_states_its_size():
 
 def test_numbers_are_stored_as_exactly_as_a_picture_needs():
     assert rounded({"a": [1.0, 0.123456789, None, "x", 3]}) == {"a": [1, 0.12346, None, "x", 3]}
+
+
+def test_a_grid_on_logarithmic_axes_has_cells_of_one_size_on_the_page() -> None:
+    grid = Grid([[1.0, 2.0], [3.0, 4.0]], box=(0.01, 1.0, 1.0, 100.0))
+    figure = draw_scene(Scene([Panel([grid], xlog=True, ylog=True, xlim=(0.01, 1.0), ylim=(1.0, 100.0))]))
+    (mesh,) = figure.axes[0].collections
+    corners = mesh.get_coordinates()
+    np.testing.assert_allclose(corners[0, :, 0], [0.01, 0.1, 1.0])
+    np.testing.assert_allclose(corners[:, 0, 1], [1.0, 10.0, 100.0])
+    np.testing.assert_array_equal(mesh.get_array(), [[3.0, 4.0], [1.0, 2.0]])  # first row above
