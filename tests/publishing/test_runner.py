@@ -124,7 +124,9 @@ def test_a_chapter_that_takes_too_much_processor_time_is_named(
     made = Runner(tmp_path, report=lines.append)
     told = made.run({chapter: {"profile": profile} for chapter in chapters.values()}, jobs=1)
     assert len(told) == failures
-    expected = "one took 6.1 s of processor time, 3.05 times the 2.0 s of starting; at most 3 times is allowed"
+    expected = (
+        "one took 6.1 s of processor time, 3.05 times the 2.0 s of starting; at most 3 times is allowed"
+    )
     assert told[:1] in ([], [expected])
     assert sum("warned: took" in line for line in lines) == warned
     assert {run.processor for run in made.runs.values()} == {seconds}
