@@ -459,7 +459,8 @@ def told(record: Mapping[str, Any]) -> str:
     line = f"Error {record['error']:.1e} ≤ {record['tolerance']:.0e}{unit}; "
     line += f"{record['control']}: {record['control_error']:.1e}"
     parts = [f"{record['cases']} {'case' if record['cases'] == 1 else 'cases'}"]
-    parts += [f"{record['empty']} more tell nothing"] if record["empty"] else []
+    if record["empty"]:
+        parts.append(f"{record['empty']} more tell{'s' if record['empty'] == 1 else ''} nothing")
     if record["tightness"] is not None:
         parts.append(f"left side at most {record['tightness']:.2g} of the right")
     if record["power"] is not None:

@@ -91,7 +91,8 @@ def _held(record: Record) -> str:
         f"control, {_control(record)}",
         f"{record['cases']:,} case{'' if record['cases'] == 1 else 's'}",
     ]
-    told += [f"{record['empty']:,} more tell nothing"] if record["empty"] else []
+    if record["empty"]:
+        told.append(f"{record['empty']:,} more tell{'s' if record['empty'] == 1 else ''} nothing")
     if record["tightness"] is not None:
         told.append(f"left side at most {record['tightness']:.2g} of the right")
     if record["power"] is not None:

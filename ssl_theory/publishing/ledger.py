@@ -273,7 +273,9 @@ def _cases(entry: Entry) -> str:
     cases = f"{entry['cases']:,}"
     if entry["kind"] == "fails" and entry["of"] != entry["cases"]:
         cases += f" of {entry['of']:,}"
-    return cases + (f", {entry['empty']:,} tell nothing" if entry["empty"] else "")
+    if entry["empty"]:
+        cases += f", {entry['empty']:,} tell{'s' if entry['empty'] == 1 else ''} nothing"
+    return cases
 
 
 def _evidence(entry: Entry) -> str:

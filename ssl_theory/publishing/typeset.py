@@ -87,7 +87,7 @@ def spoken(text: str) -> str:
 
 def _handed(value: str) -> str:
     """Return a value that code handed to the text with its sign, infinity and per cent as print has them."""
-    value = re.sub(r"^-(?=[\d.]|inf$)", "−", value)
+    value = re.sub(r"(?:^|(?<=[\[ ]))-(?=[\d.]|inf$)", "−", value)
     return re.sub(r"(?<=\d)%", "\u00a0%", re.sub(r"^(−?)inf$", r"\1∞", value))
 
 

@@ -20,6 +20,7 @@ def test_a_line_shows_claim_error_control_and_cases() -> None:
     told = "Error 2\u00a0×\u00a010−15 ≤ 10−12; control, a wrong version: 0.5; 3 cases; "
     told += "1,500 more tell nothing; exact."
     assert words(line).endswith(told)
+    assert "; 1 more tells nothing; " in words(check_line(record("T3.operator", empty=1), "l.html"))
     more = words(check_line(record("T3.psd", kind="bound", tightness=0.4, status="bound"), "l.html"))
     assert "left side at most 0.4 of the right; bound." in more
     more = words(check_line(record("T3.psd", kind="sampled", power=0.1), "l.html"))
