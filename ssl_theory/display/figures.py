@@ -191,7 +191,8 @@ def loglog_slope(
     (points,) = ax.loglog(abscissae, ordinates, "o", label=label)
     centre = np.exp(np.mean(np.log(ordinates) - slope * np.log(abscissae)))
     ends = np.array([abscissae.min(), abscissae.max()])
-    ax.loglog(ends, centre * ends**slope, "--", color=points.get_color(), lw=1.2, label=f"slope {slope:g}")
+    named = f"slope {slope:g}".replace("-", "−")
+    ax.loglog(ends, centre * ends**slope, "--", color=points.get_color(), lw=1.2, label=named)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
     return ax

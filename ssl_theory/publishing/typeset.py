@@ -39,6 +39,9 @@ PIECES = re.compile(
 SPOKEN = re.compile(r'(?<=\s)(alt|aria-label|title)="([^"]*)"')
 FORMULA = re.compile(r"(\\\(.*?\\\)|\\\[.*?\\\])", re.S)  # for a script that sets it later
 PASTED = re.compile(r'(?<=<span class="pasted-text">)[^<]+')
+PERCENT = re.compile(
+    r"<(pre|code|script|style|svg|textarea)\b.*?</\1>|(?<=\d)(?P<tag>(?:</span>)?) %(?!\w)", re.S
+)
 RAISED = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 
 
@@ -62,6 +65,7 @@ def typeset_page(body: str) -> str:
     """
     body = PASTED.sub(lambda found: _handed(found[0]), body)
     body = PIECES.sub(lambda found: _prose(found["prose"]) if found["prose"] else found[0], body)
+    body = PERCENT.sub(lambda found: found[0] if found["tag"] is None else f"{found['tag']}\u00a0%", body)
     return SPOKEN.sub(lambda found: f'{found[1]}="{spoken(found[2])}"', body)
 
 

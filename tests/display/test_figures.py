@@ -79,6 +79,7 @@ def test_slope_line_passes_through_exact_powers(slope: float):
     x = np.geomspace(1e-3, 10, 7)
     ax = figures.loglog_slope(x, 3 * x**slope, slope, label="θ", xlabel="$s$", ylabel="$\\|\\theta\\|$")
     line = ax.lines[1]
+    assert line.get_label() == {1.0: "slope 1", 2.0: "slope 2", -0.5: "slope −0.5"}[slope]
     np.testing.assert_allclose(line.get_ydata(), 3 * np.asarray(line.get_xdata()) ** slope, rtol=1e-12)
     assert ax.get_xscale() == ax.get_yscale() == "log"
 

@@ -121,6 +121,13 @@ def test_prose_around_what_stays_is_set() -> None:
     )
 
 
+def test_a_number_and_its_per_cent_stay_on_one_line() -> None:
+    page = '<p>95 %, <span class="pasted-text">41</span> % <code>7 % 3</code></p><pre>7 % 3</pre>'
+    assert typeset_page(page) == (
+        '<p>95\u00a0%, <span class="pasted-text">41</span>\u00a0% <code>7 % 3</code></p><pre>7 % 3</pre>'
+    )
+
+
 def test_screen_readers_get_words() -> None:
     assert spoken("V_x over 1e-17, ssl_theory") == "V x over 10⁻¹⁷, ssl_theory"
     assert typeset_page('<img alt="size 1e+00 of W_l">') == '<img alt="size 1 of W l">'
