@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ssl_theory.inspection.actions import Action, Loss, act, on_sphere, slope_of
 from ssl_theory.inspection.advice import advise
 from ssl_theory.inspection.estimates import Estimate, groups_of, jackknife, over_objects
-from ssl_theory.inspection.layers import LayerReport, Plan, measure_layer
+from ssl_theory.inspection.layers import Against, LayerReport, Plan, measure_layer
 from ssl_theory.inspection.outputs import (
     alpha_req,
     effective_rank,
@@ -69,7 +69,7 @@ class Inspection:
     def __str__(self) -> str:
         lines = [f"{name:16} {_shown(estimate)}" for name, estimate in self.outputs.items()]
         for name, layer in self.layers.items():
-            found = ", ".join(f"{n} {_shown(a.cosine)}" for n, a in layer.against.items())
+            found = ", ".join(f"{n} {_cosine_shown(a)}" for n, a in layer.against.items())
             lines.append(f"{name}: cosine with the step: {found or 'no operator of the loss'}")
         lines += [f"{name}: {reason}" for name, reason in self.refused.items()]
         return "\n".join([*lines, *self.notes, *self.advice])
@@ -382,6 +382,15 @@ def _notes(model: nn.Module, outputs: Tensor, action: Action, tau: float | None,
     return found
 
 
+def _cosine_shown(against: Against) -> str:
+    """Return a cosine, or which of its two sides has no direction."""
+    if not math.isnan(against.cosine.value):
+        return _shown(against.cosine)
+    return "undefined (it vanishes beside the step)" if against.length.value < 1 else "undefined (no step)"
+
+
 def _shown(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return "undefined"
     error = "" if math.isnan(estimate.error) else f" ± {estimate.error:.2g}"
     return f"{estimate.value:.4g}{error}"

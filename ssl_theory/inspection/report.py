@@ -138,9 +138,9 @@ def _layers(layers: Sequence[LayerReport]) -> str:
     about = (
         "<p>Cosines of the step −∇L with what 2 OP·vec W predicts (exact), with its leading part, and with "
         "the mixed covariance, which needs no bias-free network; beside them the root mean square cosine of "
-        "the mixed covariance with random targets for objects. Residue: its share beside the mixed "
-        "covariance. Directions: share of the step in the leading directions between objects, and that of "
-        "random targets.</p>"
+        "the mixed covariance with random targets for objects. A dash: the prediction vanishes "
+        "beside the step. Residue: its share beside the mixed covariance. Directions: share of the step in "
+        "the leading directions between objects, and that of random targets.</p>"
     )
     head = ["layer", "size", "exact", "leading", "mixed", "random", "residue", "directions", "random"]
     rows = [_layer_row(layer) for layer in layers]

@@ -164,6 +164,9 @@ def test_below_a_normalisation_the_operator_vanishes_and_the_mixed_covariance_st
     assert math.isnan(against["exact"].cosine.value)
     assert against["mixed"].cosine.value > 0.5
     assert any("OP·vec W vanishes" in line for line in found.advice)
+    gone = "undefined (it vanishes beside the step)"
+    assert f"0: cosine with the step: exact {gone}, leading {gone}, mixed 0." in str(found)
+    assert "nan" not in str(found)
     assert found.refused == {"1": "the affine weight of BatchNorm1d is not an operator: gradient only"}
 
 
