@@ -106,7 +106,7 @@ def description(entries: Sequence[Entry]) -> tuple[str, str]:
     if broken:
         alternative += f". In {len(broken)} checks an assumption is dropped, and the two change sides"
     caption = (
-        "Error over tolerance: one blue mark for each statement, one red diamond for its control, the "
+        "Error over tolerance: one blue mark for each statement, one orange diamond for its control, the "
         "nearest wrong version under the same code. What must hold stays left of 1 and its control right of "
         "it; where an assumption is dropped on purpose it is the other way round. At the edges: errors of "
         "exactly 0, and what the axis has no room for."
