@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any
 
 from ssl_theory.checks import MIME
@@ -28,6 +30,8 @@ ROLE = re.compile(r"\{(?P<role>[\w:]+)\}`(?P<said>[^`]+)`")
 EQUATION = re.compile(r"\$\$(?P<tex>.*?)\$\$(?:[ ]*\((?P<label>[\w-]+)\))?", re.S)
 FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.S)
 TARGET = re.compile(r"^\([\w-]+\)=\n", re.M)
+SVG = "image/svg+xml"
+GAP = re.compile(r' style="min-height:\d+px"')  # what a control's script fills
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,13 @@ def plain(notebook: Mapping[str, Any], chapter: Chapter, known: Known) -> dict[s
         elif figure.get("caption"):
             number = known.labels.get(figure.get("name", ""), "Figure")
             cells.append(_note(f"caption-{len(cells)}", f"*{number}.* {_text(figure['caption'], known)}"))
-    said = f"*The chapter `{chapter.name}` as it ran: the numbers in the text are those of this run.*"
-    return dict(notebook) | {"cells": [*cells[:1], _note("as-it-ran", said), *cells[1:]]}
+    said = f"*The chapter `{chapter.name}` as it ran: the numbers in the text are those of this run."
+    if any(
+        'class="ssl-control"' in "".join(o.get("data", {}).get("text/html", ""))
+        for o in notebooks.outputs({"cells": cells})
+    ):
+        said += " Controls move once their cells have run here, or Jupyter trusts the notebook."
+    return dict(notebook) | {"cells": [*cells[:1], _note("as-it-ran", f"{said}*"), *cells[1:]]}
 
 
 def _values(notebook: Mapping[str, Any]) -> dict[str, str]:
@@ -97,18 +106,29 @@ def _with_outputs(cell: Mapping[str, Any]) -> dict[str, Any]:
     if "outputs" not in cell:
         return dict(cell)
     shown = [output for output in cell["outputs"] if "scrapbook" not in output.get("metadata", {})]
-    return dict(cell) | {"outputs": [_output(output) for output in shown]}
+    alt = cell.get("metadata", {}).get("mystnb", {}).get("image", {}).get("alt", "")
+    return dict(cell) | {"outputs": [_output(output, alt) for output in shown]}
 
 
-def _output(output: Mapping[str, Any]) -> dict[str, Any]:
+def _output(output: Mapping[str, Any], alt: str) -> dict[str, Any]:
+    """Return an output that Jupyter shows although it does not trust a notebook from elsewhere.
+
+    It then shows no SVG and runs no script: a figure becomes an image in HTML, a control leaves no gap.
+    """
     data = output.get("data", {})
+    shown = "".join(data.get("text/html", ""))
     if MIME in data:
-        line = check_line(data[MIME], "", anchor=False)
-    elif "<td" in (table := "".join(data.get("text/html", ""))):
-        line = typeset_numbers(table)
+        shown = check_line(data[MIME], "", anchor=False)
+    elif SVG in data:
+        picture = b64encode("".join(data[SVG]).encode()).decode()
+        shown = f'<img alt="{escape(alt)}" src="data:{SVG};base64,{picture}">'
+    elif "<td" in shown:
+        shown = typeset_numbers(shown)
+    elif 'class="ssl-control"' in shown:
+        shown = GAP.sub("", shown)
     else:
         return dict(output)
-    return dict(output) | {"data": data | {"text/html": line}}
+    return dict(output) | {"data": {k: v for k, v in data.items() if k != SVG} | {"text/html": shown}}
 
 
 def _text(markdown: str, known: Known) -> str:

@@ -110,6 +110,28 @@ def test_checks_and_tables_are_as_print_has_them() -> None:
     assert found[2]["text"] == "6e-05"
 
 
+def test_figures_and_controls_are_seen_in_a_notebook_that_jupyter_does_not_trust() -> None:
+    control = '<figure class="ssl-control"><div class="ssl-scene" style="min-height:250px"></div></figure>'
+    drawn = code("draw()") | {
+        "metadata": {"mystnb": {"image": {"alt": "Two < three"}}},
+        "outputs": [
+            {
+                "output_type": "display_data",
+                "data": {"image/svg+xml": ["<svg>", "</svg>"], "text/plain": "F"},
+            },
+            {"output_type": "display_data", "data": {"text/html": control}},
+        ],
+    }
+    found = plain({"cells": [text("# A"), drawn]}, CHAPTER, KNOWN)["cells"]
+    picture, moved = (output["data"] for output in found[2]["outputs"])
+    image = '<img alt="Two &lt; three" src="data:image/svg+xml;base64,PHN2Zz48L3N2Zz4=">'
+    assert picture == {"text/plain": "F", "text/html": image}
+    assert moved == {"text/html": '<figure class="ssl-control"><div class="ssl-scene"></div></figure>'}
+    assert notebooks.source(found[1]).endswith(
+        "move once their cells have run here, or Jupyter trusts the notebook.*"
+    )
+
+
 def test_figures_keep_number_and_caption() -> None:
     drawn = code("draw()") | {
         "metadata": {"mystnb": {"figure": {"name": "fig-a", "caption": "By {prf:ref}`t3`."}}}
