@@ -61,6 +61,7 @@ def _words(annotation: Any, names: dict[str, Any]) -> str:
         value = names.get(found[0])
         return str(value.__name__) if isinstance(value, type) and hasattr(value, "dim_str") else found[0]
 
+    annotation = getattr(annotation, "__forward_arg__", annotation)  # of a NamedTuple
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return re.sub(r', " +', ', "', ALIAS.sub(spell, text).replace("'", '"'))
 
@@ -72,6 +73,8 @@ def _default(value: Any) -> Any:
 
 
 def _escape(app: Sphinx, what: str, name: str, subject: Any, options: Any, lines: list[str]) -> None:
+    if lines and lines[0].startswith("Alias for field number"):  # of a NamedTuple, whose class tells them
+        lines.clear()
     code = False
     for place, line in enumerate(lines):
         code = line.lstrip().startswith(">>>") or (code and bool(line.strip()))  # up to an empty line

@@ -22,6 +22,7 @@ from ssl_theory.theorems import theorems
 
 NOTATION = "notation"
 EVERYDAY = ("negative", "positive")  # terms that are linked in the plural only: else they may be any sign
+MEMBERS = {"method", "attribute", "property"}
 CLOSED = (
     nodes.title, nodes.reference, nodes.literal_block, nodes.math_block, nodes.raw, nodes.caption, nodes.term,
     nodes.comment, nodes.target, nodes.label, nodes.citation, addnodes.desc_signature, addnodes.toctree,
@@ -172,13 +173,16 @@ def _statements(env: BuildEnvironment) -> dict[str, Where]:
 
 
 def _library(env: BuildEnvironment) -> dict[str, Where]:
-    """Return the documented names of the library, by every ending that means one of them only."""
+    """Return the documented names of the library, by every ending that means one of them only.
+
+    What belongs to a class is named with it: a bare `model` in the text is the reader's.
+    """
     found: dict[str, list[Where]] = {}
     for full, entry in env.get_domain("py").objects.items():  # type: ignore[attr-defined]
         if entry.aliased:  # the module that defines what a package offers
             continue
         parts = full.split(".")[1:]
-        for start in range(len(parts)):
+        for start in range(len(parts) - (entry.objtype in MEMBERS)):
             place = (entry.docname, entry.node_id, full)
             found.setdefault(".".join(parts[start:]), []).append(place)
     return {name: places[0] for name, places in found.items() if len(places) == 1}

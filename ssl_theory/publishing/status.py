@@ -56,7 +56,8 @@ def _versions(renderers: tuple[str, ...]) -> list[str]:
 
 
 def _moment(text: str) -> str:
-    return text.replace("T", " ")[:16]
+    """Return a moment to the minute, its date in one piece."""
+    return text.replace("T", " ")[:16].replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def _duration(seconds: float) -> str:

@@ -89,7 +89,7 @@ def test_plain_text_is_not_read_as_markup() -> None:
 def test_signatures_read_as_in_the_source() -> None:
     from ssl_theory.losses import SoftTriplet
     from ssl_theory.networks import ReLUNetwork
-    from ssl_theory.operators import covariance_operator
+    from ssl_theory.operators import Eigenpairs, covariance_operator
 
     arguments, result = docstrings.signature(covariance_operator) or ("", "")
     assert arguments.startswith(
@@ -97,6 +97,7 @@ def test_signatures_read_as_in_the_source() -> None:
     )
     assert arguments.endswith("= SimpleContrastive(), negatives: int = 1)")
     assert result == 'Float[Tensor, "D D"]'
+    assert docstrings.signature(Eigenpairs) == ("(values: Tensor, vectors: Tensor)", "")
     assert docstrings.signature(SoftTriplet) == ("(temperature: float, margin: float = 0.0)", "")
     arguments, result = docstrings.signature(SoftTriplet.__call__) or ("", "")
     assert arguments == '(r_pos: Float[Tensor, "B"], r_neg: Float[Tensor, "B H"])'
