@@ -27,6 +27,7 @@ ALONE = re.compile(
 )
 VIEW = re.compile(r"\bx([12]\b|[+-](?=[\s,).;]|$))")
 WORD = re.compile(r"`([^`]+)`")
+BARRED = re.compile("([Α-Ωα-ω])(\u0304)")  # the book's typeface has no place for a bar on Greek letters
 
 # What of a page is no prose: code, formulas that MathJax sets, drawings, signatures, and the tags themselves.
 PIECES = re.compile(
@@ -54,6 +55,7 @@ def typeset(text: str) -> str:
     """
     pieces = WORD.split(html.escape(text, quote=False))
     pieces[::2] = [ALONE.sub(r"<i>\1</i>", _marked(VIEW.sub(r"x_\1", piece))) for piece in pieces[::2]]
+    pieces[::2] = [BARRED.sub(r'<span class="bar">\1<span>\2</span></span>', piece) for piece in pieces[::2]]
     pieces[1::2] = [f"<code>{name}</code>" for name in pieces[1::2]]
     return "".join(pieces)
 

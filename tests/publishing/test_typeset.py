@@ -21,6 +21,7 @@ from ssl_theory.theorems import claims
         ("(8/15)^⌊m/5⌋", "(8/15)<sup>⌊<i>m</i>/5⌋</sup>"),
         ("e^n/N", "<i>e</i><sup><i>n</i></sup>/<i>N</i>"),
         ("2cλ_1", "2cλ<sub>1</sub>"),
+        ("½ E[ξ̄ M]", '½ <i>E</i>[<i><span class="bar">ξ<span>\u0304</span></span></i> <i>M</i>]'),
         ("Cov_x[f̄]", "Cov<sub><i>x</i></sub>[<i>f̄</i>]"),
         ("V_{z_0}", "<i>V</i><sub><i>z</i><sub>0</sub></sub>"),
         ("a step, I think; A & B < c", "a step, I think; A &amp; <i>B</i> &lt; <i>c</i>"),
