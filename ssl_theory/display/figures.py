@@ -18,6 +18,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -37,6 +39,7 @@ PAPER = "#FBFAF7"
 DIVERGING, SEQUENTIAL = "RdBu_r", "paper_to_blue"  # names of matplotlib colour maps
 
 SVG_METADATA = {"Date": None, "Creator": None}
+DECADES = 100  # ratio of a logarithmic axis' ends from which on its marks between decades have no numbers
 DENSE = 400  # more marks than this are rasterised: the SVG would outweigh the page
 
 colormaps.register(LinearSegmentedColormap.from_list(SEQUENTIAL, [PAPER, BLUE]), force=True)
@@ -58,6 +61,7 @@ _STYLE: dict[str, Any] = {
     "figure.dpi": 144,
     "figure.facecolor": PAPER,
     "figure.figsize": (5.8, 3.4),
+    "figure.hooks": ["ssl_theory.display.figures:lay_out"],
     "font.family": [fonts.FAMILY, "DejaVu Sans"],  # the latter for signs that the former lacks
     "font.size": 10,
     "grid.color": "#E4E2DC",
@@ -79,6 +83,27 @@ _STYLE: dict[str, Any] = {
     "ytick.color": INK,
     "ytick.labelsize": 9,
 }
+
+
+class _Layout(ConstrainedLayoutEngine):
+    """The layout of every figure; it drops the marks between decades, which the look does not show.
+
+    They would be placed and measured nevertheless: a fifth of the time of a figure.
+    """
+
+    def execute(self, fig: Figure) -> None:
+        for ax in fig.axes:
+            for axis in (ax.xaxis, ax.yaxis):
+                low, high = sorted(map(abs, axis.get_view_interval()))
+                if axis.get_scale() == "log" and high > DECADES * low:
+                    axis.set_minor_locator(NullLocator())
+        super().execute(fig)
+
+
+def lay_out(figure: Figure) -> None:
+    """Give a new figure the layout of the book; matplotlib calls it once the theme is set."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.set_layout_engine(_Layout())
 
 
 def use_theme() -> None:

@@ -33,13 +33,20 @@ IMPORTED = (
     "ipywidgets",
     "scipy.optimize",
     "scipy.stats",
+    "sklearn.datasets",
+    "sklearn.decomposition",
+    "sklearn.linear_model",
     "torch._decomp.decompositions_for_jvp",  # which the first derivatives of a process import
     "torch._dynamo",
     "torch.func",
     "ssl_theory.chapter",
+    "ssl_theory.controls",
     "ssl_theory.display.figures",
     "ssl_theory.display.widgets",
+    "ssl_theory.experiments",
     "ssl_theory.hltm",
+    "ssl_theory.images",
+    "ssl_theory.inspection",
     "ssl_theory.operators",
     "ssl_theory.publishing.worker",
     "ssl_theory.reference",
@@ -57,6 +64,7 @@ def main() -> None:
         door.listen()
         gc.collect()
         gc.freeze()  # so that programs share what they never change
+        gc.set_threshold(50_000, 20, 50)  # most of what a chapter makes lives to its end
         signal.signal(signal.SIGCHLD, _bury)
         print(time.process_time(), flush=True)  # seconds that all this took; it is ready
         while sys.stdin not in select.select([sys.stdin, door], [], [])[0]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -148,3 +149,20 @@ def test_dense_layers_are_rasterised():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("low", "high", "marks"), [(1e-3, 1e2, False), (1.0, 6.0, True)])
+def test_marks_between_decades_are_kept_where_they_have_numbers(low: float, high: float, marks: bool) -> None:
+    figure, (one, other) = plt.subplots(1, 2)
+    one.set(xscale="log", xlim=(low, high))
+    other.set(yscale="log", ylim=(high, low))  # also upside down
+    svg(figure)
+    for axis in (one.xaxis, other.yaxis):
+        texts = [text.get_text() for text in axis.get_ticklabels(minor=True)]
+        assert any(texts) is marks
+    assert not other.xaxis.get_minorticklocs().size
+
+
+def test_a_figure_that_wants_no_layout_gets_none() -> None:
+    assert plt.figure(layout="none").get_layout_engine() is None
+    assert type(plt.figure().get_layout_engine()).__name__ == "_Layout"

@@ -11,6 +11,7 @@ from hypothesis import given
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection, PathCollection
 
+from ssl_theory.display.figures import SEQUENTIAL
 from ssl_theory.display.trees import WIDEST, draw_tree, positions
 from ssl_theory.hltm import LatentTree, Topology
 from tests.hltm.cases import parent_lists
@@ -39,7 +40,7 @@ def test_colours_widths_and_dashes() -> None:
     assert [style[1] is not None for style in lines.get_linestyles()] == [False, True]
     (nodes,) = (c for c in ax.collections if isinstance(c, PathCollection))
     colours = nodes.get_facecolors()
-    assert np.allclose(colours[:2], [colormaps["viridis"](0.0), colormaps["viridis"](1.0)])
+    assert np.allclose(colours[:2], [colormaps[SEQUENTIAL](0.0), colormaps[SEQUENTIAL](1.0)])
     assert np.allclose(colours[2], 1.0)
     assert [text.get_text() for text in ax.texts] == ["0", "1", "2"]
     assert ax.figure.axes[1].get_ylabel() == "belief"
@@ -49,7 +50,7 @@ def test_given_limits_and_no_values() -> None:
     tree = Topology.regular(2, 3)
     ax = draw_tree(tree, np.full(13, 0.5), limits=(0.0, 1.0))
     (nodes,) = (c for c in ax.collections if isinstance(c, PathCollection))
-    assert np.allclose(nodes.get_facecolors(), colormaps["viridis"](0.5))
+    assert np.allclose(nodes.get_facecolors(), colormaps[SEQUENTIAL](0.5))
     assert len(draw_tree(tree).figure.axes) == 1
     draw_tree(Topology([-1]))
 
