@@ -21,6 +21,20 @@
   });
 })();
 
+// A formula keeps the punctuation behind it: a browser may end a line between the two, and begin the next with a comma.
+addEventListener("DOMContentLoaded", () => {
+  for (const formula of document.querySelectorAll("span.math")) {
+    const behind = formula.nextSibling;
+    const signs = behind?.nodeType === Node.TEXT_NODE && behind.data.match(/^[.,;:!?)\]”’]+/)?.[0];
+    if (!signs) continue;
+    behind.data = behind.data.slice(signs.length);
+    const line = document.createElement("span");
+    line.className = "one-line";
+    formula.before(line);
+    line.append(formula, signs);
+  }
+});
+
 // An old address leads to where its part stands now: the build gives a page the moves that concern it as data.
 addEventListener("DOMContentLoaded", () => {
   const data = document.getElementById("moved-parts");
