@@ -66,6 +66,7 @@ def typeset_page(body: str) -> str:
     Code, formulas in TeX, signatures and drawings stay; a text for screen readers keeps to words.
     """
     body = PASTED.sub(lambda found: _handed(found[0]), body)
+    body = re.sub(r"(<td[^>]*>)-(?=\d)", r"\1−", body)
     body = PIECES.sub(lambda found: _prose(found["prose"]) if found["prose"] else found[0], body)
     body = PERCENT.sub(lambda found: found[0] if found["tag"] is None else f"{found['tag']}\u00a0%", body)
     return SPOKEN.sub(lambda found: f'{found[1]}="{spoken(found[2])}"', body)

@@ -136,4 +136,5 @@ def test_screen_readers_get_words() -> None:
 
 def test_a_table_s_numbers_are_set() -> None:
     table = "<tr><th>2e-3</th><td>-7.81e-27</td><td>a_b 3</td></tr>"
+    assert typeset_page("<td>-3.5 ± 1</td><td>--depth 5</td>") == "<td>−3.5 ± 1</td><td>--depth 5</td>"
     assert typeset_numbers(table) == "<tr><th>2e-3</th><td>−7.81\u00a0×\u00a010⁻²⁷</td><td>a_b 3</td></tr>"
