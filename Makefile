@@ -7,7 +7,7 @@ book: .venv/ready
 	@$(BIN)/ssl-theory build
 
 # bytecode is kept, whatever the environment says: without it each process takes twice as long to start
-test: export PYTHONDONTWRITEBYTECODE =
+book test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/ready
 	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not alone"
 	@$(BIN)/python -m pytest -q -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests)

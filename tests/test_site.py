@@ -155,6 +155,21 @@ def test_search_finds_every_theorem_by_its_name(browser: Browser, visits: list[V
     assert not lost
 
 
+@pytest.mark.parametrize("name", ["T5.collapse", "T3", "T7.best", "The best correlation"])
+def test_search_puts_the_chapter_of_a_theorem_first(name: str, browser: Browser, visits: list[Visit]):
+    places = {Path(v.page).stem: v.page for v in visits}
+    stated = {t.id: t.chapter for t in theorems().values()} | {
+        t.title: t.chapter for t in theorems().values()
+    }
+    with serve(SITE) as base, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{base}search.html?q={name}")
+        first = page.locator("#search-results li a").first
+        first.wait_for()
+        page.wait_for_function("!document.getElementById('search-progress')?.textContent?.endsWith('..')")
+        assert places[stated[name]] in (first.get_attribute("href") or "")
+
+
 def test_pages_open_from_the_file_system(browser: Browser, visits: list[Visit]):
     with browser.new_context(offline=True) as context:
         page = context.new_page()

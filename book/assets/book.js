@@ -201,7 +201,8 @@ addEventListener("DOMContentLoaded", () => {
 document.addEventListener("DOMContentLoaded", () => {
   if (typeof Search === "undefined" || typeof Scorer === "undefined") return;
   const split = (text) => text.toLowerCase().match(/[\p{L}\d]{3,}/gu) || [];
-  const words = split(new URLSearchParams(location.search).get("q") || "").map((w) => w.replace(/(ies|es|s)$/, ""));
+  const asked = (new URLSearchParams(location.search).get("q") || "").trim().toLowerCase();
+  const words = split(asked).map((w) => w.replace(/(ies|es|s)$/, ""));
   const titles = JSON.parse(document.getElementById("theorem-titles")?.textContent ?? "{}");
   const text = Search.htmlToText;
   const field = document.createElement("textarea"); // knows signs by the names that TeX has for them, too: &tau;
@@ -221,7 +222,7 @@ document.addEventListener("DOMContentLoaded", () => {
     return text(shown.documentElement.outerHTML, anchor)?.replace(/\\\(.*?\\\)/gs, spoken);
   };
   const share = (title) =>
-    words.length && words.every((word) => title.toLowerCase().includes(word)) ? words.length / split(title).length : 0;
+    title.toLowerCase() === asked ? 2 : words.length && words.every((word) => title.toLowerCase().includes(word)) ? words.length / split(title).length : 0;
   Scorer.score = (found) => {
     found[1] = found[1].replace(/(?<=> )\s*\((.*)\)$/, "$1"); // a statement, whose number is no part of its title
     const [page, title, anchor, , score] = found;

@@ -31,9 +31,14 @@ def carry(page: Path, name: str, data: Mapping[str, Any]) -> None:
 
 
 def carry_titles(site: Path, chapters: Iterable[Chapter]) -> None:
-    """Tell the page of the search which chapter states which theorems, so that it comes first for them."""
+    """Tell the page of the search which chapter states which theorems, so that it comes first for them.
+
+    Theorems are told by their titles and by their ids.
+    """
     page = site / SEARCH
     known = theorems().values()
-    titles = {c.place: [t.title for t in known if t.chapter == c.name] for c in chapters}
+    titles = {
+        c.place: [name for t in known if t.chapter == c.name for name in (t.title, t.id)] for c in chapters
+    }
     if page.exists():
         carry(page, "theorem-titles", {place: own for place, own in titles.items() if own})

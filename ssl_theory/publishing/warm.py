@@ -59,6 +59,7 @@ def main() -> None:
         with suppress(ImportError):  # the chapter that needs it will tell
             importlib.import_module(name)
     _draw()
+    _validate()
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(sys.argv[1])
         door.listen()
@@ -91,6 +92,14 @@ def _draw() -> None:
         figure = Figure()
         figure.subplots().set(xscale="log", xlabel=r"$\lambda_1\,\|W\|^2$", title="warm")
         FigureCanvasSVG(figure).print_svg(io.BytesIO())
+
+
+def _validate() -> None:
+    """Hold a notebook against its schema, so that the program that does so is there."""
+    with suppress(ImportError):
+        import nbformat
+
+        nbformat.validate(nbformat.v4.new_notebook())
 
 
 def _become(asked: socket.socket) -> None:
