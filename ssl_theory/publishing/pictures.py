@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_theory.display.dark import darkened
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.folding import GLUED
@@ -115,6 +114,8 @@ def _write_dark(path: Path) -> str:
     Returns:
         The size of both as attributes, so that a page does not move while they load.
     """
+    from ssl_theory.display.dark import darkened  # only where pages are made: it brings matplotlib and torch
+
     svg = path.read_text(encoding="utf-8")
     try:
         path.with_name(f"{path.stem}-dark.svg").write_text(darkened(svg), encoding="utf-8")
@@ -127,6 +128,11 @@ def _write_dark(path: Path) -> str:
     return f' width="{pixels[0]}" height="{pixels[1]}"'
 
 
+def _finish(app: Sphinx, error: Exception | None) -> None:
+    if error is None:
+        give_dark_pictures(Path(app.outdir))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension with Sphinx.
 
@@ -134,4 +140,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
         That pages may be read and written in parallel.
     """
     app.connect("builder-inited", lambda app: write_pictures(Path(app.srcdir)))
+    app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -23,7 +23,7 @@ from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.ledger import Entry
 from ssl_theory.publishing.notation import letters_table
-from ssl_theory.publishing.pictures import give_dark_pictures, with_controls
+from ssl_theory.publishing.pictures import with_controls
 from ssl_theory.publishing.proofread import require_proofread
 from ssl_theory.publishing.repository import placed, repository
 from ssl_theory.publishing.runner import Run
@@ -87,7 +87,6 @@ def render(
         require_proofread(made)
         moved.lead_on(made, moves)
         carry_titles(made, executed)
-        give_dark_pictures(made)
         _sign(made, stamp["content"])
         _offer_plain(made / "_sources", book, executed)
         if _stamp(sources, config) != stamp:
