@@ -221,8 +221,11 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const e of shown.querySelectorAll("td, th, summary")) e.append(" ");
     return text(shown.documentElement.outerHTML, anchor)?.replace(/\\\(.*?\\\)/gs, spoken);
   };
-  const share = (title) =>
-    title.toLowerCase() === asked ? 2 : words.length && words.every((word) => title.toLowerCase().includes(word)) ? words.length / split(title).length : 0;
+  const share = (title) => {
+    if (title.toLowerCase() === asked) return 2;
+    const has = words.length && words.every((word) => title.toLowerCase().includes(word));
+    return has ? words.length / split(title).length : 0;
+  };
   Scorer.score = (found) => {
     found[1] = found[1].replace(/(?<=> )\s*\((.*)\)$/, "$1"); // a statement, whose number is no part of its title
     const [page, title, anchor, , score] = found;

@@ -93,11 +93,17 @@ def _held(record: Record) -> str:
     ]
     if record["empty"]:
         told.append(f"{record['empty']:,} more tell{'s' if record['empty'] == 1 else ''} nothing")
+    return "; ".join([*told, *evidence(record), html.escape(record["status"])])
+
+
+def evidence(record: Mapping[str, Any]) -> list[str]:
+    """Return how tight a bound was, and how small an effect a sample would have shown, where it is known."""
+    told = []
     if record["tightness"] is not None:
         told.append(f"left side at most {record['tightness']:.2g} of the right")
     if record["power"] is not None:
         told.append(f"would notice {100 * record['power']:.0f}\u00a0% of the effect")
-    return "; ".join([*told, html.escape(record["status"])])
+    return told
 
 
 def _broken(record: Record) -> str:

@@ -10,8 +10,6 @@ import threading
 from pathlib import Path
 
 SPLIT = Path(__file__).with_name("split.py")  # stands for a process that a warm one splits off
-
-
 BORN = "SSL_THEORY_BORN"  # environment: the file into which a process that is split off writes its number
 
 

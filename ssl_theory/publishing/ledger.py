@@ -13,7 +13,7 @@ from typing import Any
 from ssl_theory.checks import MIME, STATUS, Record, holds
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Chapter
-from ssl_theory.publishing.check_lines import check_anchor
+from ssl_theory.publishing.check_lines import check_anchor, evidence
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.frame import count_of
@@ -280,11 +280,7 @@ def _cases(entry: Entry) -> str:
 
 def _evidence(entry: Entry) -> str:
     """Return the status with what its kind records besides, and why the tolerance is not the usual one."""
-    told = [entry["status"]]
-    if entry["tightness"] is not None:
-        told.append(f"left side at most {entry['tightness']:.2g} of the right")
-    if entry["power"] is not None:
-        told.append(f"would notice {100 * entry['power']:.0f}\u00a0% of the effect")
+    told = [entry["status"], *evidence(entry)]
     return html.escape("; ".join([*told, *filter(None, [entry["reason"]])]))
 
 
