@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
@@ -64,13 +65,14 @@ def draw_scene(scene: Scene) -> Figure:
 
 def still(scene: Scene, alt: str) -> str:
     """Return a scene as an <img> that carries its own data, a PNG with a palette."""
-    figure = draw_scene(scene)
-    png, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=PNG_DPI)
+    figure, png = draw_scene(scene), io.BytesIO()
+    figure.dpi = PNG_DPI
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     width, height = (round(CSS_DPI * inches) for inches in figure.get_size_inches())
     plt.close(figure)
-    Image.open(png).convert("RGB").quantize(128).save(small, format="png", optimize=True)
-    data = base64.b64encode(small.getvalue()).decode()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(128).save(png, format="png")
+    data = base64.b64encode(png.getvalue()).decode()
     return f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}" width="{width}" height="{height}">'
 
 

@@ -169,6 +169,8 @@ def _settings(folder: Path, threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "IPYTHONDIR": str(settings),  # empty, so that nobody's start-up files or styles take part
+        "MALLOC_MMAP_THRESHOLD_": str(2**25),  # freed memory is kept: it is soon asked for again
+        "MALLOC_TRIM_THRESHOLD_": str(2**32),
         "MATPLOTLIBRC": str(settings / "matplotlibrc"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # any other one shows no figure
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import subprocess
@@ -40,7 +39,7 @@ def picture(entries: Sequence[Entry], chapters: Sequence[str]) -> str:
     """
     import matplotlib.pyplot as plt
 
-    from ssl_theory.display.figures import BLUE, INK, SVG_METADATA, VERMILION, use_theme
+    from ssl_theory.display.figures import BLUE, INK, VERMILION, as_svg, use_theme
 
     use_theme()
     shown = [name for name in chapters if any(entry["chapter"] == name for entry in entries)]
@@ -56,10 +55,8 @@ def picture(entries: Sequence[Entry], chapters: Sequence[str]) -> str:
     axis.set_yticks(range(len(shown)), shown)
     axis.grid(visible=False, axis="y")
     figure.legend(loc="outside upper center", ncols=2)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata=SVG_METADATA)
     plt.close(figure)
-    return text.getvalue()
+    return as_svg(figure)
 
 
 def picture_by(warm: Path | None, entries: Sequence[Entry], chapters: Sequence[str]) -> str:

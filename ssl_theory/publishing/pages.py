@@ -24,7 +24,7 @@ def main() -> int:
     from jupyter_book.cli.main import main as make
     from pybtex.plugin import find_plugin, register_plugin
 
-    register_plugin(*KNOWN, find_plugin(*KNOWN))
+    register_plugin(*KNOWN, find_plugin(*KNOWN), force=True)
     try:
         make(sys.argv[1:])
     except SystemExit as end:

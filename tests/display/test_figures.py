@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -19,9 +22,7 @@ pytestmark = pytest.mark.usefixtures("theme")
 
 
 def svg(figure: Figure) -> bytes:
-    data = io.BytesIO()
-    figure.savefig(data, format="svg", metadata=figures.SVG_METADATA)
-    return data.getvalue()
+    return figures.as_svg(figure).encode()
 
 
 def figure_of(ax: Axes) -> Figure:
@@ -166,3 +167,57 @@ def test_marks_between_decades_are_kept_where_they_have_numbers(low: float, high
 def test_a_figure_that_wants_no_layout_gets_none() -> None:
     assert plt.figure(layout="none").get_layout_engine() is None
     assert type(plt.figure().get_layout_engine()).__name__ == "_Layout"
+
+
+def test_svg_is_what_savefig_would_write_and_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = figure_of(figures.loglog_slope([1.0, 20.0], [1e-3, 2.0], 1.0))
+    saved = io.StringIO()
+    figure.savefig(saved, format="svg", metadata=figures.SVG_METADATA)
+    canvas, dpi, draw, drawn = figure.canvas, figure.dpi, Figure.draw, list[Figure]()
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: (drawn.append(self), draw(self, renderer)))
+    assert figures.as_svg(figure) == saved.getvalue()
+    assert drawn == [figure]
+    assert (figure.canvas, figure.dpi) == (canvas, dpi)
+
+
+@pytest.mark.parametrize(
+    ("scale", "limits", "texts"),
+    [
+        ("log", (1e-13, 1e-11), ["10⁻¹³", "10⁻¹²", "10⁻¹¹"]),
+        ("log", (2e-3, 4e-3), ["2×10⁻³", "3×10⁻³", "4×10⁻³"]),
+        ("symlog", (-100, 100), ["−10²", "−10¹", "−10⁰", "0", "10⁰", "10¹", "10²"]),
+    ],
+)
+def test_numbers_of_logarithmic_axes_are_letters(scale: str, limits: tuple[float, float], texts: list[str]):
+    figure, ax = plt.subplots()
+    ax.set(xscale=scale, xlim=limits)
+    svg(figure)
+    shown = {t.get_text() for minor in (False, True) for t in ax.get_xticklabels(minor=minor)}
+    assert shown >= set(texts)
+    assert not any("$" in text for text in shown)
+
+
+def test_numbers_that_a_figure_asks_for_are_left_alone() -> None:
+    figure, ax = plt.subplots()
+    ax.set(xscale="log", xlim=(1, 1000))
+    ax.set_xticks([10], ["ten"])
+    svg(figure)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["ten"]
+
+
+def test_a_cell_draws_its_figures_once() -> None:
+    program = """
+import io, contextlib
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell("from ssl_theory.display.figures import use_theme; use_theme()")
+from matplotlib.figure import Figure
+draw, drawn = Figure.draw, []
+Figure.draw = lambda self, renderer: (drawn.append(type(renderer).__name__), draw(self, renderer))
+with contextlib.redirect_stdout(io.StringIO()):
+    shell.run_cell("import matplotlib.pyplot as plt; figure, ax = plt.subplots(); ax.plot([1, 2])")
+print(*drawn)
+"""
+    environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert told.stdout.split() == ["MixedModeRenderer"], told.stderr
