@@ -46,7 +46,7 @@
     let text = general(value, precision);
     if (kind === "d") text = String(Math.round(value));
     if (kind === "f") text = value.toFixed(precision);
-    if (kind === "%") text = `${(100 * value).toFixed(precision)}%`;
+    if (kind === "%") text = `${(100 * value).toFixed(precision)}\u202f%`;
     if (kind === "e") {
       const [mantissa, power] = value.toExponential(precision).split("e");
       text = mantissa + scientific(Number(power));

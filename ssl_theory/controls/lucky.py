@@ -60,9 +60,9 @@ class Lucky:
             Rule(x="@median", colour="blue", dash="solid", label="median"),
             Rule(x="@bound", colour="grey", label="bound on the mean"),
             Rule(x="@ceiling", colour="vermilion", dash="dotted", width=1.8, label="ceiling"),
-            Rule(x="@edge", colour="ink", dash="dashed"),
+            Rule(x="@edge", colour="ink", dash="dashed", label="threshold"),
         ]
-        title = "at least one beyond the threshold: {some:.1%}; for 95%, {enough}"
+        title = "at least one beyond the threshold: {some:.1%}; for 95\u202f%, {enough}"
         panel = Panel(
             marks,
             "largest $|Y_j|$ / sd $Y$",

@@ -25,6 +25,8 @@ _NAMES = ("mathrm", "operatorname", "text", "mathcal", "mathbb")
 _WORDS = ("max", "min", "log", "exp")
 _ACCENTS = {"bar": "\u0304", "tilde": "\u0303", "hat": "\u0302", "dot": "\u0307"}
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)|([{}_^])|(\s+)|(.)", re.S)
+_RELATIONS, _BINARY = frozenset("=<>≤≥→"), frozenset("+−±×")
+_OPENING = frozenset("([{,|‖")
 _FIELD = re.compile(r"\{(\w+)(?::([^}]*))?\}")
 _FORM = re.compile(r"\+?(?:\.\d+)?[dfge%]?")
 
@@ -73,7 +75,20 @@ def _typeset(tex: str) -> Iterator[Run]:
     found, left = _group(tokens, 0, tex)
     if left != len(tokens):
         raise ValueError(f"braces must match, got ${tex}$")
-    yield from found
+    yield from _spaced(found)
+
+
+def _spaced(found: list[Run]) -> Iterator[Run]:
+    """Yield runs with space around relations, and around an operator between two terms, as TeX sets it."""
+    before = ""
+    for letters, style in found:
+        space = ""
+        if not style and letters in _RELATIONS:
+            space = _SPACES[";"]
+        elif not style and letters in _BINARY and before and before not in _RELATIONS | _BINARY | _OPENING:
+            space = _SPACES[","]
+        yield space + letters + space, style
+        before = letters.strip()[-1:] or before
 
 
 def _group(tokens: list[tuple[str | None, ...]], at: int, tex: str) -> tuple[list[Run], int]:
@@ -144,7 +159,7 @@ def formatted(value: object, form: str = "") -> str:
         return value
     if not _FORM.fullmatch(form):
         raise ValueError(f"form must be like .2f, d, g, .0e or .0%, got {form!r}")
-    return format(value, form or "g").replace("-", "−")
+    return format(value, form or "g").replace("-", "−").replace("%", "\u202f%")
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:

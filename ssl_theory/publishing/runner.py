@@ -98,7 +98,8 @@ class Runner:
         Returns:
             Why each chapter that failed did; all others are finished.
         """
-        stale = {c: p for c, p in work.items() if force or not self.up_to_date(c, p)}
+        keys = {c: key(c, p) for c, p in work.items()}  # before anything that they depend on is imported
+        stale = {c: p for c, p in work.items() if force or not self._holds(c, keys[c])}
         self._ready, self._all = len(work) - len(stale), len(work)
         for chapter in work:
             if chapter not in stale:
@@ -109,7 +110,8 @@ class Runner:
         with ExitStack() as done:
             several = len(stale) >= MANY
             warm = (kept or done).enter_context(warm_process(threads)) if several else None
-            failures = self._all_of(stale, jobs, {"seconds": seconds, "threads": threads, "warm": warm})
+            how = {"keys": keys, "seconds": seconds, "threads": threads, "warm": warm}
+            failures = self._all_of(stale, jobs, how)
         self.warm = warm if kept else None
         others = {c: p for c, p in work.items() if failures.get(c) is None}
         failures |= {c: _changed(c) for c, p in others.items() if key(c, p) != self.runs[c.name].key}
@@ -146,7 +148,11 @@ class Runner:
         Raises:
             BuildError: If the chapter's notebook is damaged.
         """
-        run, now = self.runs.get(chapter.name), key(chapter, parameters)
+        return self._holds(chapter, key(chapter, parameters))
+
+    def _holds(self, chapter: Chapter, now: str) -> bool:
+        """Return whether the executed copy is of this key, and its checks hold."""
+        run = self.runs.get(chapter.name)
         if run is None or run.key != now or run.output != _hash(self.output(chapter)):
             return False
         try:
@@ -159,12 +165,13 @@ class Runner:
         chapter: Chapter,
         parameters: Mapping[str, Any],
         *,
+        keys: Mapping[Chapter, str],
         seconds: int | None,
         threads: int,
         warm: Warm | None,
     ) -> str | None:
         self.report(f"{chapter.name:16} running")
-        start, identity, output = time.perf_counter(), key(chapter, parameters), self.output(chapter)
+        start, identity, output = time.perf_counter(), keys[chapter], self.output(chapter)
         limit = seconds or CELL_SECONDS[parameters.get("profile", "quick")]
         spent = [0.0]
         how: dict[str, Any] = {"threads": threads, "stop": self._stop, "kernels": warm and warm.door}

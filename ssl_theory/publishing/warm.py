@@ -60,6 +60,7 @@ def main() -> None:
             importlib.import_module(name)
     _draw()
     _validate()
+    _state()
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(sys.argv[1])
         door.listen()
@@ -100,6 +101,14 @@ def _validate() -> None:
         import nbformat
 
         nbformat.validate({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def _state() -> None:
+    """Read what the theorems claim."""
+    from ssl_theory.theorems import claims
+
+    with suppress(ValueError):  # the chapter that needs it will tell
+        claims()
 
 
 def _become(asked: socket.socket) -> None:

@@ -151,7 +151,12 @@ def test_bad_scenes_are_named(make, error, message):
         ("plain", [("plain", "")]),
         ("$n_{\\mathrm{eff}}$ of", [("n", "i"), ("eff", "sub"), (" of", "")]),
         ("$\\|\\bar w\\|^{-2}$", [("‖", ""), ("w\u0304", "i"), ("‖", ""), ("−2", "sup")]),
-        ("$\\Sigma - \\beta x_i$", [("Σ−", ""), ("βx", "i"), ("i", "subi")]),
+        ("$\\Sigma - \\beta x_i$", [("Σ\u2009−\u2009", ""), ("βx", "i"), ("i", "subi")]),
+        ("$a = -1$", [("a", "i"), ("\u2005=\u2005−1", "")]),  # space around a relation, none after a sign
+        (
+            "$(-a, +b)_{i-1}$",
+            [("(−", ""), ("a", "i"), (",+", ""), ("b", "i"), (")", ""), ("i", "subi"), ("−1", "sub")],
+        ),
     ],
 )
 def test_mathematics_becomes_runs_of_letters(label, expected):
@@ -176,7 +181,7 @@ def test_labels_that_cannot_be_drawn_are_named(label, message):
 
 def test_texts_are_filled_outside_of_mathematics():
     values = {"a": -1.5, "b": "red", "c": 0.25, "d": 3}
-    assert fill("{a:.2f} {b} {c:.0%} {d:d} {a} $x_{a}$", values) == "−1.50 red 25% 3 −1.5 $x_{a}$"
+    assert fill("{a:.2f} {b} {c:.0%} {d:d} {a} $x_{a}$", values) == "−1.50 red 25\u202f% 3 −1.5 $x_{a}$"
     assert fill("{left}", {}) == "{left}"
     assert (formatted(1e-7, ".1e"), formatted(2.0, "+.1f")) == ("1.0e−07", "+2.0")
 

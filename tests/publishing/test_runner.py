@@ -269,6 +269,19 @@ def test_what_changes_while_a_chapter_runs_is_told_and_not_kept(
     assert list(made.runs) == ["one"]
 
 
+def test_what_changes_before_a_chapter_runs_may_be_imported_already_and_is_told(
+    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
+):
+    def act(chapter: Chapter, output: Path, *_: object, **__: object) -> list[str]:
+        if chapter.name == "one":
+            write_chapter(tmp_path / "book", "two", ["3"])
+        return leave(output)
+
+    made, failures, _ = build_with(chapters, tmp_path, monkeypatch, act)
+    assert failures == ["two: what it depends on was changed while the book was built; build again"]
+    assert list(made.runs) == ["one"]
+
+
 def test_what_changes_after_a_chapter_ran_is_told_too(
     tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
 ):
