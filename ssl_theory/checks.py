@@ -27,7 +27,7 @@ from ssl_theory.theorems import Claim, Kind, Theorem, claims
 if TYPE_CHECKING:  # the command line reads records without importing torch
     from torch import Tensor
 
-__all__ = ["MIME", "POWER", "STATUS", "Check", "CheckError", "Record", "holds", "relative_error"]
+__all__ = ["MIME", "POWER", "STATUS", "Check", "CheckError", "Record", "evidence", "holds", "relative_error"]
 
 MIME = "application/vnd.ssl-theory.check+json"
 POWER = 0.2  # a sampled check has to notice an effect of this size
@@ -458,14 +458,24 @@ def told(record: Mapping[str, Any]) -> str:
     unit = " standard errors" if record["kind"] == "sampled" else ""
     line = f"Error {record['error']:.1e} ≤ {record['tolerance']:.0e}{unit}; "
     line += f"{record['control']}: {record['control_error']:.1e}"
-    parts = [f"{record['cases']} {'case' if record['cases'] == 1 else 'cases'}"]
+    cases = f"{record['cases']:,} case{'' if record['cases'] == 1 else 's'}"
+    return f"{line}. {', '.join([cases, *evidence(record)])} ({record['status']})."
+
+
+def evidence(record: Mapping[str, Any]) -> list[str]:
+    """Return in words how many cases told nothing, how tight a bound was, how small an effect would show.
+
+    Args:
+        record: A record, or an entry of the ledger.
+    """
+    parts = []
     if record["empty"]:
-        parts.append(f"{record['empty']} more tell{'s' if record['empty'] == 1 else ''} nothing")
+        parts.append(f"{record['empty']:,} more tell{'s' if record['empty'] == 1 else ''} nothing")
     if record["tightness"] is not None:
         parts.append(f"left side at most {record['tightness']:.2g} of the right")
     if record["power"] is not None:
-        parts.append(f"would notice {record['power']:.0%} of the effect")
-    return f"{line}. {', '.join(parts)} ({record['status']})."
+        parts.append(f"would notice {100 * record['power']:.0f}\u00a0% of the effect")
+    return parts
 
 
 def _show(record: Record) -> None:

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import lxml.html
 import numpy as np
 from axe_playwright_python.base import AXE_FILE_PATH
 from PIL import Image
@@ -296,19 +296,8 @@ def files(folder: Path, base: str, found: Visit) -> list[Path]:
     return sorted(folder / place for place in places if (folder / place).is_file())
 
 
-class _Names(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = {""}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.update(value for name, value in attrs if name == "id" and value)
-
-
 @functools.cache
 def _ids(path: Path) -> set[str]:
-    names = _Names()
     if path.suffix != ".html":
         return set()
-    names.feed(path.read_text(encoding="utf-8"))
-    return names.found
+    return {"", *map(str, lxml.html.parse(path).xpath("//@id"))}

@@ -7,23 +7,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssl_theory.checks import MIME
+from ssl_theory.checks import MIME, evidence
 from ssl_theory.publishing.typeset import typeset
 from ssl_theory.theorems import claims
 
-__all__ = ["check_anchor", "check_line", "code_anchor", "with_lines"]
+__all__ = ["check_anchor", "check_line", "code_anchor", "slug", "with_lines"]
 
 Record = Mapping[str, Any]
 
 
+def slug(text: str) -> str:
+    """Return a text as the part of an address that Jupyter Book makes of a heading."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def check_anchor(claim: str) -> str:
     """Return the id of the line that shows a check, on the page of its chapter."""
-    return "check-" + re.sub(r"[^a-z0-9]+", "-", claim.lower())
+    return f"check-{slug(claim)}"
 
 
 def code_anchor(theorem: str) -> str:
     """Return the id of the code that checks a theorem's first claim, on the page of its chapter."""
-    return "code-" + re.sub(r"[^a-z0-9]+", "-", theorem.lower())
+    return f"code-{slug(theorem)}"
 
 
 def check_line(record: Record, ledger: str, *, anchor: bool = True) -> str:
@@ -91,19 +96,7 @@ def _held(record: Record) -> str:
         f"control, {_control(record)}",
         f"{record['cases']:,} case{'' if record['cases'] == 1 else 's'}",
     ]
-    if record["empty"]:
-        told.append(f"{record['empty']:,} more tell{'s' if record['empty'] == 1 else ''} nothing")
     return "; ".join([*told, *evidence(record), html.escape(record["status"])])
-
-
-def evidence(record: Mapping[str, Any]) -> list[str]:
-    """Return how tight a bound was, and how small an effect a sample would have shown, where it is known."""
-    told = []
-    if record["tightness"] is not None:
-        told.append(f"left side at most {record['tightness']:.2g} of the right")
-    if record["power"] is not None:
-        told.append(f"would notice {100 * record['power']:.0f}\u00a0% of the effect")
-    return told
 
 
 def _broken(record: Record) -> str:

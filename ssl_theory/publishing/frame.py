@@ -9,7 +9,7 @@ from typing import Any
 
 from ssl_theory.publishing import citing, notebooks, parameters
 from ssl_theory.publishing.catalogue import Chapter
-from ssl_theory.publishing.check_lines import check_anchor, code_anchor, with_lines
+from ssl_theory.publishing.check_lines import check_anchor, code_anchor, slug, with_lines
 from ssl_theory.publishing.citing import Citation
 from ssl_theory.publishing.folding import folded
 from ssl_theory.publishing.proofs import anchored, proof_anchor
@@ -124,8 +124,7 @@ def _limits(notebook: dict[str, Any]) -> list[str]:
     """Return a link to the section that says where the theorem ends, if there is one."""
     prose = (notebooks.source(c) for c in notebook["cells"] if c["cell_type"] == "markdown")
     found = next(filter(None, map(BREAKS.search, prose)), None)
-    name = re.sub(r"[^a-z0-9]+", "-", found[1].lower()).strip("-") if found else ""
-    return [f'<a href="#{name}">where it breaks</a>'] if name else []
+    return [f'<a href="#{slug(found[1])}">where it breaks</a>'] if found else []
 
 
 def _opening(prose: str, facts: str) -> str:

@@ -10,10 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ssl_theory.checks import MIME, STATUS, Record, holds
+from ssl_theory.checks import MIME, STATUS, Record, evidence, holds
 from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.catalogue import Chapter
-from ssl_theory.publishing.check_lines import check_anchor, evidence
+from ssl_theory.publishing.check_lines import check_anchor
 from ssl_theory.publishing.errors import BuildError
 from ssl_theory.publishing.files import write_whole
 from ssl_theory.publishing.frame import count_of
@@ -273,8 +273,6 @@ def _cases(entry: Entry) -> str:
     cases = f"{entry['cases']:,}"
     if entry["kind"] == "fails" and entry["of"] != entry["cases"]:
         cases += f" of {entry['of']:,}"
-    if entry["empty"]:
-        cases += f", {entry['empty']:,} tell{'s' if entry['empty'] == 1 else ''} nothing"
     return cases
 
 

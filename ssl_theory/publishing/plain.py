@@ -20,6 +20,7 @@ from ssl_theory.publishing.catalogue import Book, Chapter
 from ssl_theory.publishing.check_lines import check_line
 from ssl_theory.publishing.folding import GLUED
 from ssl_theory.publishing.labels import authors, labels
+from ssl_theory.publishing.pictures import SVG
 from ssl_theory.publishing.typeset import typeset_numbers, unicode_number
 from ssl_theory.theorems import claims
 
@@ -30,7 +31,6 @@ ROLE = re.compile(r"\{(?P<role>[\w:]+)\}`(?P<said>[^`]+)`")
 EQUATION = re.compile(r"\$\$(?P<tex>.*?)\$\$(?:[ ]*\((?P<label>[\w-]+)\))?", re.S)
 FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.S)
 TARGET = re.compile(r"^\([\w-]+\)=\n", re.M)
-SVG = "image/svg+xml"
 GAP = re.compile(r' style="min-height:\d+px"')  # what a control's script fills
 
 

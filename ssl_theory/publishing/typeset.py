@@ -30,9 +30,9 @@ WORD = re.compile(r"`([^`]+)`")
 BARRED = re.compile("([Α-Ωα-ω])(\u0304)")  # the book's typeface has no place for a bar on Greek letters
 
 # What of a page is no prose: code, formulas that MathJax sets, drawings, signatures, and the tags themselves.
+CODE = r"<(pre|code|script|style|svg|textarea)\b.*?</\1>"
 PIECES = re.compile(
-    r"<(pre|code|script|style|svg|textarea)\b.*?</\1>"
-    r'|<(span|div) class="(?:math|tex2jax_process)\b.*?</\2>'
+    CODE + r'|<(span|div) class="(?:math|tex2jax_process)\b.*?</\2>'
     r'|<dt class="sig\b.*?</dt>'
     r"|(?<=>)(?P<prose>[^<>]*(?:[_^]|\de[+−-]?\d)[^<>]*)",
     re.S,
@@ -40,9 +40,7 @@ PIECES = re.compile(
 SPOKEN = re.compile(r'(?<=\s)(alt|aria-label|title)="([^"]*)"')
 FORMULA = re.compile(r"(\\\(.*?\\\)|\\\[.*?\\\])", re.S)  # for a script that sets it later
 PASTED = re.compile(r'(?<=<span class="pasted-text">)[^<]+')
-PERCENT = re.compile(
-    r"<(pre|code|script|style|svg|textarea)\b.*?</\1>|(?<=\d)(?P<tag>(?:</span>)?) %(?!\w)", re.S
-)
+PERCENT = re.compile(CODE + r"|(?<=\d)(?P<tag>(?:</span>)?) %(?!\w)", re.S)
 RAISED = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 
 
