@@ -178,6 +178,7 @@ def test_a_row_shows_the_control_and_what_its_kind_records(tmp_path: Path) -> No
     assert "<td>without the factor ½: 0.5</td><td>3</td>" in ledger._row(entry, chapter)
     full = entry | {"empty": 2, "tightness": 0.4, "power": 0.1, "reason": "an integrator"}
     assert "; 1 more tells nothing; left side" in ledger._row(full | {"empty": 1}, chapter)
-    told = "; 2 more tell nothing; left side at most 0.4 of the right; would notice 10\u00a0% of the effect; an integrator</td>"
+    told = "; 2 more tell nothing; left side at most 0.4 of the right; "
+    told += "would notice 10\u00a0% of the effect; an integrator</td>"
     assert told in ledger._row(full, chapter)
     assert "<td>3 of 5</td>" in ledger._row(entry | {"kind": "fails", "of": 5}, chapter)
