@@ -159,8 +159,11 @@ def pages(folder: Path) -> list[str]:
     )
 
 
-def visit(page: Page, base: str, name: str) -> Visit:
-    """Return what a page shows, how its controls move, and how it looks on a phone and in the dark."""
+def visit(page: Page, base: str, name: str, patience: int = 5000) -> Visit:
+    """Return what a page shows, how its controls move, and how it looks on a phone and in the dark.
+
+    A page that is wider than a phone has `patience` ms to become narrower: a machine may have much to do.
+    """
     found = Visit(name, {})
     with _noted(page, base, found):
         page.set_viewport_size(DESK)
@@ -174,8 +177,8 @@ def visit(page: Page, base: str, name: str) -> Visit:
             _measure(page, scheme, found)
         page.set_viewport_size(PHONE)
         page.wait_for_timeout(400)  # theme and controls look anew at their width a moment after a change
-        with suppress(TimedOut):  # later on a machine that has much to do
-            page.wait_for_function(f"{_OVERFLOW} <= 0", timeout=5000)
+        with suppress(TimedOut):
+            page.wait_for_function(f"{_OVERFLOW} <= 0", timeout=patience)
         found.overflow = page.evaluate(_OVERFLOW)
         found.stuck = page.evaluate(_STUCK)
         found.cut += page.evaluate(_CUT)

@@ -138,7 +138,7 @@ def test_old_addresses_lead_to_where_their_part_stands_now(context: BrowserConte
     for old in first.values():
         page.goto("about:blank")
         page.goto(f"{SITE.as_uri()}/{old}", wait_until="commit")
-        page.wait_for_url(f"{SITE.as_uri()}/{moved[old]}")
+        page.wait_for_url(f"{SITE.as_uri()}/{moved[old]}", wait_until="domcontentloaded")
         part = moved[old].partition("#")[2]
         assert not part or page.locator(f"[id='{part}']").count() == 1, old
 

@@ -28,7 +28,7 @@ from ssl_theory.publishing.inputs import key
 Report = Callable[[str], None]
 MANY = 3  # chapters for which a warm process is worth while
 SECONDS = 20.0  # that a chapter takes of which nothing is known
-DEAR = 3.0  # times the start of a warm process: what a chapter may take of the processor in the quick profile
+DEAR = 2.0  # times the start of a warm process: what a chapter may take of the processor in the quick profile
 
 
 @dataclass(frozen=True)
