@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ssl_theory.checks import MIME, STATUS, Record
 from ssl_theory.publishing import notebooks
@@ -13,6 +16,7 @@ from ssl_theory.publishing.catalogue import Book, Chapter
 from ssl_theory.theorems import claims
 
 PARAMETERS = 'profile = "quick"\nseed = 0\nscale = 1.5\nshown = True\ndevice = "cpu"'
+SIGNALS = (pytest.param(signal.SIGINT, marks=pytest.mark.alone), signal.SIGTERM, signal.SIGKILL)
 
 
 def code(source: str, *tags: str) -> dict[str, Any]:

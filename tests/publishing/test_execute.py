@@ -17,7 +17,7 @@ from ssl_theory.publishing import notebooks
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.execute import _require_figures, _require_no_trace, execute
 from ssl_theory.publishing.runner import Runner
-from tests.publishing.books import code, write_book, write_chapter
+from tests.publishing.books import SIGNALS, code, write_book, write_chapter
 
 CELLS = {
     "good": [
@@ -207,8 +207,7 @@ def test_cells_are_told_and_a_link_keeps_leading_where_it_leads(tmp_path: Path):
     assert {path.name for path in tmp_path.iterdir()} == {"one.ipynb", "link.ipynb", "target.ipynb"}
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("sent", SIGNALS)
 @pytest.mark.parametrize("command", ["build", "run"])
 def test_no_kernel_outlives_the_command(tmp_path: Path, command: str, sent: signal.Signals):
     """Ctrl-C and a killed command alike end every kernel, and leave nothing half-executed nor temporary.

@@ -16,7 +16,7 @@ from ssl_theory.publishing.catalogue import find_book
 from ssl_theory.publishing.citing import CONTENT
 from ssl_theory.publishing.errors import BuildError, UsageError
 from ssl_theory.publishing.repository import placed
-from tests.publishing.books import checked, write_book
+from tests.publishing.books import SIGNALS, checked, write_book
 
 CONFIG = "title: A book\nrepository:\n  url: https://example.org/old\n  branch: main\n"
 
@@ -219,8 +219,7 @@ def test_while_the_pages_change_every_one_of_them_is_there(
     assert seen == [5] * 5
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("sent", SIGNALS)
 def test_sphinx_does_not_outlive_the_command(tmp_path: Path, sent: signal.Signals) -> None:
     """An extension holds a pipe open: it says that Sphinx has begun; without a writer, Sphinx is gone."""
     pipe = tmp_path / "pipe"
