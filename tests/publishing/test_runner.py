@@ -256,43 +256,22 @@ def test_the_time_left_is_that_of_the_last_build(tmp_path: Path, chapters: dict[
     assert made._left() == ""
 
 
-def test_what_changes_while_a_chapter_runs_is_told_and_not_kept(
-    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("running", "edited"),
+    [("one", "two"), ("two", "two"), ("two", "one")],  # before, while and after it runs
+)
+def test_what_changes_during_a_build_is_told_and_not_kept(
+    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch, running: str, edited: str
 ):
     def act(chapter: Chapter, output: Path, *_: object, **__: object) -> list[str]:
-        if chapter.name == "two":
-            write_chapter(tmp_path / "book", "two", ["3"])
+        if chapter.name == running:
+            write_chapter(tmp_path / "book", edited, ["3"])
         return leave(output)
 
     made, failures, _ = build_with(chapters, tmp_path, monkeypatch, act)
-    assert failures == ["two: what it depends on was changed while the book was built; build again"]
-    assert list(made.runs) == ["one"]
-
-
-def test_what_changes_before_a_chapter_runs_may_be_imported_already_and_is_told(
-    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
-):
-    def act(chapter: Chapter, output: Path, *_: object, **__: object) -> list[str]:
-        if chapter.name == "one":
-            write_chapter(tmp_path / "book", "two", ["3"])
-        return leave(output)
-
-    made, failures, _ = build_with(chapters, tmp_path, monkeypatch, act)
-    assert failures == ["two: what it depends on was changed while the book was built; build again"]
-    assert list(made.runs) == ["one"]
-
-
-def test_what_changes_after_a_chapter_ran_is_told_too(
-    tmp_path: Path, chapters: dict[str, Chapter], monkeypatch: pytest.MonkeyPatch
-):
-    def act(chapter: Chapter, output: Path, *_: object, **__: object) -> list[str]:
-        if chapter.name == "two":
-            write_chapter(tmp_path / "book", "one", ["3"])
-        return leave(output)
-
-    made, failures, _ = build_with(chapters, tmp_path, monkeypatch, act)
-    assert failures == ["one: what it depends on was changed while the book was built; build again"]
-    assert not made.up_to_date(chapters["one"], {})
+    assert failures == [f"{edited}: what it depends on was changed while the book was built; build again"]
+    kept = {name for name, chapter in chapters.items() if made.up_to_date(chapter, {})}
+    assert kept == {"one", "two"} - {edited}
 
 
 def test_an_interrupt_cuts_chapters_off_and_leaves_what_was_there(
