@@ -179,6 +179,7 @@ def _read(path: Path, moment: int, size: int) -> Source | None:
     return _parsed(path.read_text(encoding="utf-8", errors="replace"), package)
 
 
+@lru_cache(maxsize=1024)
 def _parsed(text: str, package: str) -> Source | None:
     """Return what code in a package says, or None if it is not plain Python."""
     try:
