@@ -97,9 +97,12 @@ class Runner:
 
         Returns:
             Why each chapter that failed did; all others are finished.
+
+        Raises:
+            BuildError: If the notebook of a chapter is damaged.
         """
         keys = {c: key(c, p) for c, p in work.items()}  # before anything that they depend on is imported
-        stale = {c: p for c, p in work.items() if force or not self._holds(c, keys[c])}
+        stale = {c: p for c, p in work.items() if force or not self.up_to_date(c, keys[c])}
         self._ready, self._all = len(work) - len(stale), len(work)
         for chapter in work:
             if chapter not in stale:
@@ -142,16 +145,8 @@ class Runner:
         usual = median(known.values()) if known else SECONDS
         return {chapter.name: known.get(chapter.name, usual) for chapter in chapters}
 
-    def up_to_date(self, chapter: Chapter, parameters: Mapping[str, Any]) -> bool:
-        """Return whether the executed copy is what running the chapter now would give.
-
-        Raises:
-            BuildError: If the chapter's notebook is damaged.
-        """
-        return self._holds(chapter, key(chapter, parameters))
-
-    def _holds(self, chapter: Chapter, now: str) -> bool:
-        """Return whether the executed copy is of this key, and its checks hold."""
+    def up_to_date(self, chapter: Chapter, now: str) -> bool:
+        """Return whether the executed copy is what running the chapter would give, whose key is `now`."""
         run = self.runs.get(chapter.name)
         if run is None or run.key != now or run.output != _hash(self.output(chapter)):
             return False

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import io
 import json
 import os
 import select
@@ -87,12 +86,13 @@ def _bury(number: int, frame: object) -> None:
 def _draw() -> None:
     """Draw a figure, so that fonts are found and the grammar of formulas is built."""
     with suppress(ImportError):
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
+
+        from ssl_theory.display.figures import as_svg
 
         figure = Figure()
         figure.subplots().set(xscale="log", xlabel=r"$\lambda_1\,\|W\|^2$", title="warm")
-        FigureCanvasSVG(figure).print_svg(io.BytesIO())
+        as_svg(figure)
 
 
 def _validate() -> None:
